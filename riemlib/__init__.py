@@ -1,0 +1,6 @@
+"""riemlib: Riemannian geometry of neural networks, after Hauser and Ray (NIPS 2017), one call an equation."""
+
+from .manifolds import Sample, spiral
+from .metric import Balls, balls, jacobians, pullback_metric, pullback_metrics, pushforward, squared_length
+from .networks import CkNetwork
+from .training import Fit, fit

@@ -1,0 +1,198 @@
+"""The ledger: every claim of the paper with a verdict computed from evidence.
+
+A notebook calls `record(id, verdict, evidence)` where a claim is decided. The record travels in the executed notebook itself, as an output
+with its own MIME type beside the HTML a reader sees; `gather` collects the records. A verdict is made by a rule below, never typed.
+"""
+
+import html
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+MIME = "application/vnd.riemlib.claim+json"
+VERDICTS = {
+    "confirmed": "#1b7837",
+    "confirmed with conditions": "#5a8f29",
+    "not supported": "#b35806",
+    "refuted": "#b2182b",
+    "undecided": "#666666",
+}
+
+#: id -> (section of the paper, what the paper says in our words; "ours" where this companion adds the claim)
+CLAIMS: dict[str, tuple[str, str]] = {
+    "relu-not-chart": ("2", "a ReLU layer is not a coordinate change"),
+    "relu-residual-bijective": ("2", "a residual layer with ReLU is bijective"),
+    "tanh-residual-folds": ("2", "a residual tanh layer is a coordinate change (implied)"),
+    "c0-tanh-injective": ("2", "a plain layer is not as good a chart as a residual one (implied)"),
+    "residual-is-euler": ("3", "a residual network is a first-order forward difference with error O(Δl)"),
+    "momentum-form": ("3", "the second-order network is a residual network with a momentum term"),
+    "central-second-order": ("3", "central differencing gives error O(Δl²)"),
+    "partition-independence": ("3", "every partition whose mesh goes to zero has the same limit"),
+    "implicit-step": ("3", "the step Δl may be left implicit in the weights"),
+    "weights-regular": ("3", "the limit of many layers exists"),
+    "weight-sharing-cheap": ("3", "sharing weights across layers costs little"),
+    "pullback-recursion": ("4", "the metric is backpropagated layer by layer (Eqs. 9, 10)"),
+    "residual-jacobian": ("4", "the Jacobian of a residual layer is Eq. 11"),
+    "product-order": ("4", "the pushforward is the ordered product of Eq. 12, last layer leftmost"),
+    "product-converges": ("4", "the product of Eq. 12 converges as the layers become infinitely many"),
+    "line-element": ("4", "distance does not depend on the layer it is measured in (Eq. 13)"),
+    "epsilon-delta": ("4", "an ε-ball at the output is a δ-ball at an earlier layer"),
+    "pushforward-pullback": ("4", "pushforward and pullback metric obey Defs 4.2 and 4.3"),
+    "dimension-bottleneck": ("4", "the manifold has the dimension of the narrowest layer; wider layers are immersions of it"),
+    "polar-easy": ("4", "with a better chart (polar coordinates) the spirals are easy"),
+    "width-easier": ("4", "more dimensions make separation easier"),
+    "lle-charts": ("1, 4", "Locally Linear Embedding finds the charts with ease"),
+    "near-far": ("4", "same-class points far apart in the input are close in the learned metric, and the reverse"),
+    "frame-bundle": ("5", "the frame bundle is a principal bundle"),
+    "associated-bundle": ("5", "the metrics form an associated bundle"),
+    "left-actions": ("5", "the metric is pulled back by a sequence of left group actions (Eq. 14)"),
+    "backprop-right-action": ("6", "error backpropagation is a sequence of right actions on the output frame (Eq. 15)"),
+    "adjoint-limit": ("6", "the product of Eq. 15 converges as well"),
+    "all-zero-error": ("7.1", "all four networks of Figure 2 reach 0.0 % error"),
+    "smoother-layers": ("7.1", "first- and second-order networks change smoothly from layer to layer, plain ones sharply"),
+    "classes-pass": ("7.1", "in a second-order network the classes pass through each other, in a first-order one they cannot"),
+    "mixed-untangles": ("7.1", "a network whose identity is left out in one layer still untangles"),
+    "flattened-output": ("4, 7.2", "the output representation is flat"),
+    "batch-connectedness": ("7.3", "batch 300 breaks the connected sets, batch 1000 keeps them"),
+    "batch-complexity": ("7.3", "a larger batch learns a simpler map"),
+    "continuity": ("7.3", "a continuous map keeps a connected set connected"),
+    "c2-phase-space": ("ours", "a second-order layer is a chart change on phase space only"),
+    "flatness": ("ours", "at constant width the learned metric is flat"),
+    "gauge": ("ours", "the learned distance depends on the gauge of the output"),
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a rule found: one of `VERDICTS`, and why in a few words (for `confirmed with conditions`, which)."""
+
+    verdict: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """A decided claim."""
+
+    id: str
+    section: str
+    statement: str
+    verdict: str
+    reason: str
+    evidence: dict
+    protocol: str
+
+    def __repr__(self) -> str:
+        return f"{self.id}: {self.verdict} ({self.reason})"
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        return {MIME: asdict(self), "text/html": self._html(), "text/plain": repr(self)}
+
+    def _html(self) -> str:
+        colour, text = VERDICTS[self.verdict], html.escape
+        rows = "".join(
+            f"<tr><td style='text-align:left'>{text(k)}</td><td style='text-align:left'>{text(show(v))}</td></tr>" for k, v in self.evidence.items()
+        )
+        return (
+            f"<div style='border-left:5px solid {colour};padding:2px 12px;margin:6px 0'>"
+            f"<b style='color:{colour}'>{text(self.verdict)}</b> · <code>{text(self.id)}</code> (§ {text(self.section)}): {text(self.statement)}."
+            f"<br>{text(self.reason)}<details open><summary>evidence</summary><table>{rows}</table>"
+            f"<div>{text(self.protocol)}</div></details></div>"
+        )
+
+
+# Rules: evidence in, verdict out.
+
+
+def identity(errors: Mapping[str, float], controls: Mapping[str, float], tolerance: float = 1e-10) -> Verdict:
+    """An equation: confirmed where every error is within tolerance and every control, which must fail, is far outside it."""
+    worst, weakest = max(errors.values()), min(controls.values(), default=math.inf)
+    if not weakest > 1e3 * tolerance:
+        return Verdict("undecided", f"a control that must fail is off by only {power(weakest)}: the check has no power")
+    if worst <= tolerance:
+        return Verdict("confirmed", f"holds to {power(worst)} in every case, tolerance {tolerance:g}; every control fails by more than {power(weakest, up=False)}")
+    return Verdict("refuted", f"off by {show(worst)}, tolerance {tolerance:g}")
+
+
+def universal(counterexamples: int, cases: int, *, shown: str, repaired: str = "") -> Verdict:
+    """A statement about all cases: refuted by one counterexample, confirmed where none turns up among the cases tried.
+
+    `shown` says what the counterexample is, or what was searched; `repaired` the statement that does hold.
+    """
+    if counterexamples > 0:
+        return Verdict("refuted", f"counterexample in {counterexamples} of {cases} cases: {shown}." + (f" What holds: {repaired}" if repaired else ""))
+    if cases == 0:
+        return Verdict("undecided", "no case was tried")
+    return Verdict("confirmed", f"{shown}; no exception in {cases} cases")
+
+
+def condition(holds: int, tried: int, fails: int, controls: int, *, when: str) -> Verdict:
+    """A statement that holds under a condition: `holds` of `tried` cases that meet it, `fails` of `controls` that do not."""
+    if min(tried, controls) == 0:
+        return Verdict("undecided", "no case, or no control, was tried")
+    if holds == tried and fails > 0:
+        return Verdict("confirmed with conditions", f"{when}: {holds} of {tried} cases hold; without it {fails} of {controls} fail")
+    if holds == tried:
+        return Verdict("confirmed", f"{holds} of {tried} cases hold, with or without the condition: {when}")
+    return Verdict("not supported", f"fails in {tried - holds} of {tried} cases although {when}")
+
+
+def record(id: str, verdict: Verdict, evidence: Mapping, protocol: str = "") -> Record:
+    """The record of a claim, to stand last in its cell: numbers are kept to three significant digits.
+
+    Errors: ValueError for an unknown id; TypeError for a verdict that no rule made.
+    """
+    if id not in CLAIMS:
+        raise ValueError(f"claim id is {id!r}; one of those in riemlib.ledger.CLAIMS is needed")
+    if not isinstance(verdict, Verdict) or verdict.verdict not in VERDICTS:
+        raise TypeError(f"verdict is {verdict!r}; the Verdict that a rule of riemlib.ledger returns is needed")
+    return Record(id, *CLAIMS[id], verdict.verdict, verdict.reason, {k: rounded(v) for k, v in evidence.items()}, protocol)
+
+
+def gather(notebooks: Iterable[Path]) -> list[dict]:
+    """The records in executed notebooks, in the order of `CLAIMS`, each with the notebook's name under `notebook`.
+
+    Errors: ValueError where a claim is recorded twice.
+    """
+    found = {}
+    for path in notebooks:
+        for cell in json.loads(Path(path).read_text(encoding="utf-8"))["cells"]:
+            for output in cell.get("outputs", []):
+                claim = output.get("data", {}).get(MIME)
+                if claim is None:
+                    continue
+                if claim["id"] in found:
+                    raise ValueError(f"claim {claim['id']} is recorded in {found[claim['id']]['notebook']} and again in {Path(path).stem}")
+                found[claim["id"]] = {**claim, "notebook": Path(path).stem}
+    return [found[id] for id in CLAIMS if id in found]
+
+
+def rounded(value):
+    """A number, or numbers in lists and mappings, to three significant digits; what torch and numpy wrap is unwrapped."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(k): rounded(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(v) for v in value]
+    if isinstance(value, float):
+        return float(f"{value:.3g}") if math.isfinite(value) else str(value)
+    return value
+
+
+def power(value: float, up: bool = True) -> str:
+    """The power of ten above (or below) a positive number: rounding errors differ between machines, their size does not."""
+    if not 0 < value < math.inf:
+        return f"{value:g}"
+    return f"1e{(math.ceil if up else math.floor)(math.log10(value)):+03d}"
+
+
+def show(value) -> str:
+    """A value as a reader wants it: three significant digits, intervals in brackets."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k}: {show(v)}" for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(show(v) for v in value) + "]"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

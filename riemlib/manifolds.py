@@ -1,0 +1,51 @@
+"""Data: points sampled from a manifold, one class to an arm (the paper's spirals, section 7)."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from . import checks
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Points of a labelled manifold, arm after arm, in order along each arm."""
+
+    x: Float[Tensor, "points dim"]
+    label: Int64[Tensor, " points"]
+    position: Float[Tensor, " points"]  # along its arm, in [0, 1]
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def to(self, *where) -> "Sample":
+        """The same sample on another device or in another floating-point dtype."""
+        return Sample(self.x.to(*where), self.label.to(self.x.to(*where).device), self.position.to(*where))
+
+
+def spiral(n, *, turns=1.0, arms=2, noise=0.0, seed=0, dtype=None, device=None) -> Sample:
+    r"""Archimedean spiral arms in the plane, one class each (the paper gives no formula; this one is ours).
+
+    Arm $j$ is $r(t)\,(\cos\theta, \sin\theta)$ with $r = 0.1 + 0.9\,t$ and $\theta = 2\pi\,(\text{turns}\; t + j/\text{arms})$,
+    at evenly spaced positions $t \in [0, 1]$; `noise` is the standard deviation of a Gaussian displacement drawn from `seed`.
+    Errors: ValueError for fewer points than arms, fewer than one arm, a non-finite or negative `turns` or `noise`.
+
+    >>> spiral(6, arms=3).label.tolist()
+    [0, 0, 1, 1, 2, 2]
+    """
+    arms = checks.integer("arms", arms, 1)
+    n = checks.integer("n", n, arms)
+    turns = checks.real("turns", turns, positive=False)
+    noise = checks.real("noise", noise, positive=False)
+    dtype = dtype or torch.get_default_dtype()
+    sizes = [n // arms + (arm < n % arms) for arm in range(arms)]
+    t = torch.cat([torch.linspace(0, 1, size, dtype=torch.float64) for size in sizes])
+    label = torch.repeat_interleave(torch.arange(arms), torch.tensor(sizes))
+    angle = 2 * math.pi * (turns * t + label / arms)
+    x = (0.1 + 0.9 * t)[:, None] * torch.stack([angle.cos(), angle.sin()], 1)
+    if noise:
+        x = x + noise * torch.randn(x.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(seed))
+    return Sample(x.to(device, dtype), label.to(device), t.to(device, dtype))

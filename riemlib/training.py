@@ -1,0 +1,157 @@
+"""Training many seeds at once: one forward and one backward pass serve every network (section 7)."""
+
+import copy
+import math
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from . import checks
+from .manifolds import Sample
+from .networks import CkNetwork, affine, evolve
+
+MINIBATCHES = 2**32  # added to a seed, so that the draw of its minibatches is not the draw of its weights
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Trained networks, one a seed. A diverged seed has error NaN and is named in `diverged`."""
+
+    seeds: tuple[int, ...]
+    networks: list[CkNetwork]
+    error: Float[Tensor, " seeds"]  # share of all points misclassified
+    loss: Float[Tensor, "seeds updates"]  # cross-entropy of each minibatch, in nats
+    snapshots: dict[int, list[CkNetwork]]  # networks after so many updates, where asked for
+
+    @property
+    def diverged(self) -> tuple[int, ...]:
+        """Seeds whose loss or weights stopped being finite."""
+        return tuple(seed for seed, gone in zip(self.seeds, self.error.isnan().tolist(), strict=True) if gone)
+
+    @property
+    def solved(self) -> Bool[Tensor, " seeds"]:
+        """Which seeds reach 0.0 % error on all points."""
+        return self.error == 0
+
+    def best(self) -> int:
+        """The index of the seed to draw: of those with the least error, the one with the least mean loss over the last tenth of updates."""
+        tail = self.loss[:, -max(1, self.loss.shape[1] // 10) :].mean(1) if self.loss.shape[1] else torch.zeros_like(self.error)
+        rank = [(float(e), float(t)) if e == e else (math.inf, math.inf) for e, t in zip(self.error, tail, strict=True)]
+        return min(range(len(rank)), key=rank.__getitem__)
+
+
+def fit(
+    net: CkNetwork,
+    sample: Sample,
+    *,
+    seeds: Iterable[int],
+    batch_size: int,
+    updates: int,
+    learning_rate: float,
+    device: torch.device | str | None = None,
+    compile: bool = False,
+    progress: bool = True,
+    snapshots: Sequence[int] = (),
+) -> Fit:
+    """Trains a copy of `net` for every seed, all at once: softmax cross-entropy, Adam, cosine decay from `learning_rate` to 0.
+
+    `net` is the template and stays as it is. Each seed redraws its own Glorot weights and its own minibatches (a fresh permutation of the
+    points an epoch, cut into batches; a remainder smaller than a batch is left out of that epoch). Neither depends on which other seeds run
+    beside it, on the device or on the dtype. `compile` uses torch.compile, or says that it can't and goes on without. `snapshots` keeps the
+    networks after so many updates, 0 being the initial ones.
+
+    Errors: ValueError for a batch larger than the sample, no or repeated seeds, labels out of range, a snapshot beyond the last update.
+    Seeds that diverge are named in a RuntimeWarning and in `Fit.diverged`; their error is NaN, never a number.
+
+    >>> run = fit(CkNetwork([2] * 4), spiral(100), seeds=range(8), batch_size=50, updates=200, learning_rate=1e-2)  # doctest: +SKIP
+    """
+    seeds = tuple(checks.integer("seeds", seed, 0) for seed in seeds)
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds are {list(seeds)}; at least one, each once, is needed")
+    device = torch.device(device or net.readout.weight.device)
+    x = checks.points(sample.x, net.widths[0], like=net.readout.weight).mT.to(device).contiguous()
+    label = checks.labels(sample.label, len(sample), net.readout.out_features).to(device)
+    batch_size = checks.integer("batch_size", batch_size, 1)
+    if batch_size > len(sample):
+        raise ValueError(f"batch_size is {batch_size}, the sample has {len(sample)} points; a batch no larger than the sample is needed")
+    updates = checks.integer("updates", updates, 0)
+    learning_rate = checks.real("learning_rate", learning_rate)
+    if any(not 0 <= at <= updates for at in snapshots):
+        raise ValueError(f"snapshots are {list(snapshots)}; updates from 0 to {updates} are needed")
+
+    # All parameters of all seeds in one tensor (seeds, parameters): one optimiser step, and no seed touches another.
+    templates = list(net.parameters())
+    drawn = [torch.cat([value.flatten() for value in net.draw(seed)]) for seed in seeds]
+    flat = torch.stack(drawn).to(device, templates[0].dtype).requires_grad_()
+    where = {id(parameter): i for i, parameter in enumerate(templates)}
+    layers = [(where[id(W)], where[id(b)]) for W, b in zip(net.weights, net.biases, strict=True)]
+    sizes = [parameter.numel() for parameter in templates]
+
+    def unpack(flat: Tensor) -> list[Tensor]:
+        return [part.unflatten(1, p.shape) for part, p in zip(flat.split(sizes, 1), templates, strict=True)]
+
+    def logits(flat: Tensor, x: Tensor) -> Tensor:
+        parts = unpack(flat)
+        weights, biases = [parts[i] for i, _ in layers], [parts[j] for _, j in layers]
+        out = evolve([x], weights, biases, net.stencils, net.activation)[-1][0]
+        return affine(parts[-2], out, parts[-1])
+
+    def losses(flat: Tensor, x: Tensor, label: Tensor) -> Tensor:
+        return torch.nn.functional.cross_entropy(logits(flat, x), label, reduction="none").mean(1)
+
+    def networks() -> list[CkNetwork]:
+        copies = [copy.deepcopy(net).to(device) for _ in seeds]
+        for parts, trained in zip(zip(*unpack(flat.detach()), strict=True), copies, strict=True):
+            with torch.no_grad():
+                for parameter, value in zip(trained.parameters(), parts, strict=True):
+                    parameter.copy_(value)
+        return copies
+
+    step_losses = _compiled(losses, flat, x, label, batch_size) if compile else losses
+    optimiser = torch.optim.Adam([flat], lr=learning_rate)
+    batches = _minibatches(seeds, len(sample), batch_size)
+    loss = torch.empty(len(seeds), updates, dtype=flat.dtype, device=device)
+    kept = {0: networks()} if 0 in snapshots else {}
+    bar = tqdm(range(updates), desc=f"{len(seeds)} networks", unit="update", leave=False, **({} if progress else {"disable": True}))
+    for update in bar:
+        rows = next(batches).to(device)
+        each = step_losses(flat, x[:, rows].transpose(0, 1), label[rows])
+        loss[:, update] = each.detach()
+        (flat.grad,) = torch.autograd.grad(each.sum(), flat)
+        optimiser.param_groups[0]["lr"] = learning_rate * (1 + math.cos(math.pi * update / updates)) / 2
+        optimiser.step()
+        if update + 1 in snapshots:
+            kept[update + 1] = networks()
+
+    with torch.no_grad():
+        wrong = (logits(flat, x).argmax(1) != label).to(flat.dtype).mean(1)
+    gone = ~(loss.isfinite().all(1) & flat.detach().isfinite().all(1))
+    result = Fit(seeds, networks(), wrong.masked_fill(gone, torch.nan), loss, kept)
+    if result.diverged:
+        warnings.warn(f"{len(result.diverged)} of {len(seeds)} seeds diverged: {list(result.diverged)}", RuntimeWarning, stacklevel=2)
+    return result
+
+
+def _minibatches(seeds: Sequence[int], n: int, batch_size: int):
+    """Row numbers (seeds, batch_size) without end: for each seed its own permutations, drawn on the CPU."""
+    generators = [torch.Generator().manual_seed(MINIBATCHES + seed) for seed in seeds]
+    while True:
+        epoch = torch.stack([torch.randperm(n, generator=generator) for generator in generators])
+        yield from epoch[:, : n - n % batch_size].split(batch_size, 1)
+
+
+def _compiled(losses, flat, x, label, batch_size):
+    """`losses` compiled, tried once; as it is, with a word, where this machine can't compile."""
+    compiled = torch.compile(losses)
+    rows = torch.arange(batch_size, device=x.device).expand(len(flat), -1)
+    try:
+        torch.autograd.grad(compiled(flat, x[:, rows].transpose(0, 1), label[rows]).sum(), flat)
+    except Exception as reason:  # no compiler, or one that fails: the many ways are torch's own
+        warnings.warn(f"torch.compile does not work here ({type(reason).__name__}); going on without it", RuntimeWarning, stacklevel=3)
+        return losses
+    return compiled
