@@ -1,6 +1,7 @@
 """Refusals: bad input stops at the door, with the argument, what was given and what is needed."""
 
 import math
+from collections.abc import Iterable
 from numbers import Integral, Real
 
 import torch
@@ -14,6 +15,13 @@ def integer(name: str, value, least: int) -> int:
     if value < least:
         raise ValueError(f"{name} is {value}; at least {least} is needed")
     return int(value)
+
+
+def integers(name: str, values, least: int) -> tuple[int, ...]:
+    """Several of them."""
+    if not isinstance(values, Iterable):
+        raise TypeError(f"{name} is {values!r} ({type(values).__name__}); a sequence of integers is needed")
+    return tuple(integer(name, value, least) for value in values)
 
 
 def real(name: str, value, *, positive: bool = True) -> float:

@@ -7,7 +7,7 @@ with its own MIME type beside the HTML a reader sees; `gather` collects the reco
 import html
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -108,6 +108,8 @@ class Record:
 
 def identity(errors: Mapping[str, float], controls: Mapping[str, float], tolerance: float = 1e-10) -> Verdict:
     """An equation: confirmed where every error is within tolerance and every control, which must fail, is far outside it."""
+    if any(math.isnan(value) for value in [*errors.values(), *controls.values()]):
+        return Verdict("undecided", "an error or a control is not a number")
     worst, weakest = max(errors.values()), min(controls.values(), default=math.inf)
     if not weakest > 1e3 * tolerance:
         return Verdict("undecided", f"a control that must fail is off by only {power(weakest)}: the check has no power")
@@ -139,6 +141,55 @@ def condition(holds: int, tried: int, fails: int, controls: int, *, when: str) -
     return Verdict("not supported", f"fails in {tried - holds} of {tried} cases although {when}")
 
 
+def given(found: Verdict, broken: int, cases: int, *, when: str, otherwise: str) -> Verdict:
+    """A verdict that rests on a condition: what it confirms is confirmed with that condition if it is `broken` in some of the `cases`.
+
+    `when` says the condition, `otherwise` what the broken cases show.
+    """
+    if found.verdict != "confirmed":
+        return found
+    if cases == 0:
+        return Verdict("undecided", f"no case was looked at for the condition: {when}")
+    if broken == 0:
+        return Verdict("confirmed", f"{found.reason}; {when}, as in all {cases} cases")
+    return Verdict("confirmed with conditions", f"{when} (in {broken} of {cases} cases {otherwise}): {found.reason}")
+
+
+def order_of(theory: int, measured: Mapping[str, tuple], controls: Mapping[str, tuple], *, when: str = "") -> Verdict:
+    """A convergence order: confirmed where every interval of `measured` holds `theory`, and no neighbouring integer.
+
+    An order is (value, low, high). `controls` must not hold `theory`: schemes, or data, of another order. Where the controls are the cases
+    without a condition that the claim leaves out, `when` names the condition.
+    """
+    every = [*measured.values(), *controls.values()]
+    if not measured or not controls or any(math.isnan(number) for order in every for number in order):
+        return Verdict("undecided", "nothing was measured, or no control, or an order is not a number")
+    vague = [name for name, (_, low, high) in measured.items() if low <= theory - 1 or high >= theory + 1]
+    weak = [name for name, (_, low, high) in controls.items() if low <= theory <= high]
+    missed = [name for name, (_, low, high) in measured.items() if not low <= theory <= high]
+    if vague or weak:
+        return Verdict("undecided", f"the intervals are too wide to tell: {', '.join(vague + weak)}")
+    if missed:
+        return Verdict("refuted", f"order {theory} is outside the interval of {', '.join(missed)}")
+    wrong = " and ".join(sorted({f"{value:.1f}" for value, _, _ in controls.values()}))
+    found = f"order {theory} lies in the 95 % interval of each of {len(measured)} cases, {theory - 1} and {theory + 1} in none"
+    if when:
+        return Verdict("confirmed with conditions", f"{when}: {found}; without it the order is {wrong}")
+    return Verdict("confirmed", f"{found}; the controls show order {wrong}")
+
+
+def no_worse(interval: tuple[float, float], margin: float, *, what: str) -> Verdict:
+    """A change that "costs little": confirmed where the interval of the difference lies above -margin, refuted where it lies below."""
+    low, high = interval
+    if math.isnan(low) or math.isnan(high):
+        return Verdict("undecided", "the interval is not a number")
+    if low > -margin:
+        return Verdict("confirmed", f"{what} falls by less than {margin:g}, all of its interval")
+    if high < -margin:
+        return Verdict("refuted", f"{what} falls by more than {margin:g}, all of its interval")
+    return Verdict("not supported", f"the interval of the change in {what} holds the margin of {margin:g}")
+
+
 def record(id: str, verdict: Verdict, evidence: Mapping, protocol: str = "") -> Record:
     """The record of a claim, to stand last in its cell: numbers are kept to three significant digits.
 
@@ -167,6 +218,34 @@ def gather(notebooks: Iterable[Path]) -> list[dict]:
                     raise ValueError(f"claim {claim['id']} is recorded in {found[claim['id']]['notebook']} and again in {Path(path).stem}")
                 found[claim["id"]] = {**claim, "notebook": Path(path).stem}
     return [found[id] for id in CLAIMS if id in found]
+
+
+def table(claims: Sequence[Mapping]) -> str:
+    """Gathered claims as an HTML table: section, claim, verdict, why, notebook."""
+    text = html.escape
+    rows = "".join(
+        f"<tr><td>{text(c['section'])}</td><td style='text-align:left'>{text(c['statement'])}<br><code>{text(c['id'])}</code></td>"
+        f"<td style='text-align:left;color:{VERDICTS[c['verdict']]}'><b>{text(c['verdict'])}</b></td>"
+        f"<td style='text-align:left'>{text(c['reason'])}</td>"
+        f"<td style='text-align:left'><a href='{c['notebook']}.ipynb'>{text(c['notebook'])}</a></td></tr>"
+        for c in claims
+    )
+    head = "".join(f"<th style='text-align:left'>{name}</th>" for name in ("§", "what the paper says", "verdict", "because", "decided in"))
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def markdown(claims: Sequence[Mapping], folder: str) -> str:
+    """The same, shorter, as a Markdown table with links to the notebooks in `folder`."""
+    rows = [f"| {c['section']} | {c['statement']} | **{c['verdict']}** | [{c['notebook']}]({folder}/{c['notebook']}.ipynb) |" for c in claims]
+    return "\n".join(["| § | what the paper says | verdict | decided in |", "|---|---|---|---|", *rows])
+
+
+def summary(claims: Sequence[Mapping]) -> str:
+    """How many claims have which verdict, and which are still to be decided."""
+    counts = {verdict: sum(c["verdict"] == verdict for c in claims) for verdict in VERDICTS}
+    decided = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    waiting = [f"`{id}`" for id in CLAIMS if id not in {c["id"] for c in claims}]
+    return f"{len(claims)} claims decided: {decided}." + (f" Not yet decided: {', '.join(waiting)}." if waiting else "")
 
 
 def rounded(value):

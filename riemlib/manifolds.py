@@ -40,12 +40,13 @@ def spiral(n, *, turns=1.0, arms=2, noise=0.0, seed=0, dtype=None, device=None) 
     n = checks.integer("n", n, arms)
     turns = checks.real("turns", turns, positive=False)
     noise = checks.real("noise", noise, positive=False)
-    dtype = dtype or torch.get_default_dtype()
+    where = {"dtype": dtype or torch.get_default_dtype(), "device": device or torch.get_default_device()}
     sizes = [n // arms + (arm < n % arms) for arm in range(arms)]
-    t = torch.cat([torch.linspace(0, 1, size, dtype=torch.float64) for size in sizes])
-    label = torch.repeat_interleave(torch.arange(arms), torch.tensor(sizes))
-    angle = 2 * math.pi * (turns * t + label / arms)
+    exact = {"dtype": torch.float64, "device": "cpu"}  # the same points for every dtype and device
+    t = torch.cat([torch.linspace(0, 1, size, **exact) for size in sizes])
+    arm = torch.cat([torch.full((size,), j, **exact) for j, size in enumerate(sizes)])
+    angle = 2 * math.pi * (turns * t + arm / arms)
     x = (0.1 + 0.9 * t)[:, None] * torch.stack([angle.cos(), angle.sin()], 1)
     if noise:
-        x = x + noise * torch.randn(x.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(seed))
-    return Sample(x.to(device, dtype), label.to(device), t.to(device, dtype))
+        x = x + noise * torch.randn(x.shape, **exact, generator=torch.Generator().manual_seed(seed))
+    return Sample(x.to(**where), arm.to(where["device"], torch.int64), t.to(**where))

@@ -52,8 +52,8 @@ def combine(coefficients: Sequence[float], terms: Sequence[Tensor]) -> Tensor:
 
 
 def affine(W: Tensor, x: Tensor, b: Tensor) -> Tensor:
-    """z = W x + b for points in columns."""
-    return W @ x + b[..., None]
+    """z = W x + b for points in columns, with or without an axis of seeds in front."""
+    return (torch.baddbmm if W.ndim == 3 else torch.addmm)(b[..., None], W, x)
 
 
 def advance(state: list[Tensor], f: Tensor, rows: list[list[float]]) -> list[Tensor]:
@@ -64,9 +64,9 @@ def advance(state: list[Tensor], f: Tensor, rows: list[list[float]]) -> list[Ten
 def glorot(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     """Uniform on ±√(6 / (fan in + fan out)) for a matrix, zero for a bias (Glorot and Bengio 2010), drawn in float64."""
     if len(shape) == 1:
-        return torch.zeros(shape, dtype=torch.float64)
+        return torch.zeros(shape, dtype=torch.float64, device="cpu")
     bound = (6 / sum(shape)) ** 0.5
-    return torch.empty(shape, dtype=torch.float64).uniform_(-bound, bound, generator=generator)
+    return torch.empty(shape, dtype=torch.float64, device="cpu").uniform_(-bound, bound, generator=generator)
 
 
 class CkNetwork(nn.Module):
@@ -99,7 +99,7 @@ class CkNetwork(nn.Module):
         device: torch.device | str | None = None,
     ):
         super().__init__()
-        self.widths = tuple(checks.integer("widths", width, 1) for width in widths)
+        self.widths = checks.integers("widths", widths, 1)
         depth = len(self.widths) - 1
         if depth < 1:
             raise ValueError(f"widths is {list(widths)}; an input width and one for each of at least one layer are needed")
@@ -181,6 +181,6 @@ def _activation(activation) -> Callable[[Tensor], Tensor]:
         if getattr(activation(probe), "shape", None) != probe.shape:
             raise ValueError(f"activation {activation!r} does not keep a tensor's shape; a pointwise function is needed")
         return activation
-    if activation not in ACTIVATIONS:
+    if not isinstance(activation, str) or activation not in ACTIVATIONS:
         raise ValueError(f"activation is {activation!r}; one of {', '.join(ACTIVATIONS)} or a pointwise callable is needed")
     return ACTIVATIONS[activation]

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import os
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -38,11 +39,17 @@ class Fit:
         """Which seeds reach 0.0 % error on all points."""
         return self.error == 0
 
-    def best(self) -> int:
-        """The index of the seed to draw: of those with the least error, the one with the least mean loss over the last tenth of updates."""
-        tail = self.loss[:, -max(1, self.loss.shape[1] // 10) :].mean(1) if self.loss.shape[1] else torch.zeros_like(self.error)
-        rank = [(float(e), float(t)) if e == e else (math.inf, math.inf) for e, t in zip(self.error, tail, strict=True)]
-        return min(range(len(rank)), key=rank.__getitem__)
+    def typical(self) -> int:
+        """The index of the run to draw: of the seeds with the least error, the one whose loss over the last tenth of updates is the median.
+
+        Errors: ValueError where every seed diverged.
+        """
+        if bool(self.error.isnan().all()):
+            raise ValueError(f"all {len(self.seeds)} seeds diverged; a smaller learning_rate is needed")
+        late = self.loss[:, -max(1, self.loss.shape[1] // 10) :].mean(1)
+        least = min(error for error in self.error.tolist() if error == error)
+        runs = [i for i, error in enumerate(self.error.tolist()) if error == least]
+        return sorted(runs, key=lambda i: float(late[i]))[(len(runs) - 1) // 2]
 
 
 def fit(
@@ -70,7 +77,7 @@ def fit(
 
     >>> run = fit(CkNetwork([2] * 4), spiral(100), seeds=range(8), batch_size=50, updates=200, learning_rate=1e-2)  # doctest: +SKIP
     """
-    seeds = tuple(checks.integer("seeds", seed, 0) for seed in seeds)
+    seeds = checks.integers("seeds", seeds, 0)
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds are {list(seeds)}; at least one, each once, is needed")
     device = torch.device(device or net.readout.weight.device)
@@ -113,11 +120,12 @@ def fit(
         return copies
 
     step_losses = _compiled(losses, flat, x, label, batch_size) if compile else losses
-    optimiser = torch.optim.Adam([flat], lr=learning_rate)
+    optimiser = torch.optim.Adam([flat], lr=learning_rate, fused=flat.device.type in ("cpu", "cuda"))
     batches = _minibatches(seeds, len(sample), batch_size)
     loss = torch.empty(len(seeds), updates, dtype=flat.dtype, device=device)
     kept = {0: networks()} if 0 in snapshots else {}
-    bar = tqdm(range(updates), desc=f"{len(seeds)} networks", unit="update", leave=False, **({} if progress else {"disable": True}))
+    silent = not progress or bool(os.environ.get("TQDM_DISABLE"))
+    bar = tqdm(range(updates), desc=f"{len(seeds)} networks", unit="update", leave=False, disable=silent)
     for update in bar:
         rows = next(batches).to(device)
         each = step_losses(flat, x[:, rows].transpose(0, 1), label[rows])
@@ -129,10 +137,10 @@ def fit(
             kept[update + 1] = networks()
 
     with torch.no_grad():
-        wrong = (logits(flat, x).argmax(1) != label).to(flat.dtype).mean(1)
+        wrong = (logits(flat, x.expand(len(seeds), -1, -1)).argmax(1) != label).to(flat.dtype).mean(1)
     gone = ~(loss.isfinite().all(1) & flat.detach().isfinite().all(1))
     result = Fit(seeds, networks(), wrong.masked_fill(gone, torch.nan), loss, kept)
-    if result.diverged:
+    if not checks.holds(~gone.any()):
         warnings.warn(f"{len(result.diverged)} of {len(seeds)} seeds diverged: {list(result.diverged)}", RuntimeWarning, stacklevel=2)
     return result
 
@@ -141,15 +149,15 @@ def _minibatches(seeds: Sequence[int], n: int, batch_size: int):
     """Row numbers (seeds, batch_size) without end: for each seed its own permutations, drawn on the CPU."""
     generators = [torch.Generator().manual_seed(MINIBATCHES + seed) for seed in seeds]
     while True:
-        epoch = torch.stack([torch.randperm(n, generator=generator) for generator in generators])
+        epoch = torch.stack([torch.randperm(n, generator=generator, device="cpu") for generator in generators])
         yield from epoch[:, : n - n % batch_size].split(batch_size, 1)
 
 
 def _compiled(losses, flat, x, label, batch_size):
     """`losses` compiled, tried once; as it is, with a word, where this machine can't compile."""
-    compiled = torch.compile(losses)
     rows = torch.arange(batch_size, device=x.device).expand(len(flat), -1)
     try:
+        compiled = torch.compile(losses)
         torch.autograd.grad(compiled(flat, x[:, rows].transpose(0, 1), label[rows]).sum(), flat)
     except Exception as reason:  # no compiler, or one that fails: the many ways are torch's own
         warnings.warn(f"torch.compile does not work here ({type(reason).__name__}); going on without it", RuntimeWarning, stacklevel=3)

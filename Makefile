@@ -1,0 +1,68 @@
+# Python 3.11 or newer with venv, and make, are all it needs: the first target that runs installs requirements.lock into .venv.
+# VENV=DIR uses an environment of yours (conda, venv) as it is instead.
+PYTHON ?= python3
+PROFILE ?= full
+JOBS ?= 1
+CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+
+ifeq ($(origin VENV),undefined)
+VENV := .venv
+INSTALLED := .venv/.installed
+endif
+
+PY := $(VENV)/bin/python
+TESTED := build/test
+SITE := -C -D root_doc=README -D project=riemlib -D extensions=myst_nb,riemlib.paper -D html_theme=sphinx_book_theme \
+	-D html_title='Riemannian Geometry in Neural Networks' -D nb_execution_mode=off -D myst_enable_extensions=dollarmath,amsmath \
+	-D include_patterns='README.md,notebooks/*.ipynb' -D exclude_patterns='.*,build,riemlib,tests' \
+	-D suppress_warnings=myst.xref_missing,mystnb.unknown_mime_type
+
+.PHONY: help paper test check lab site bench clean install
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+paper: install  ## run the paper: execute the notebooks that changed, gather claims and figures in build/ (PROFILE=quick: few seeds)
+	$(PY) -m riemlib.paper run --profile $(PROFILE) --jobs $(JOBS)
+
+test: lint speed  ## everything CI checks: lint, tests, the committed notebooks, and every notebook twice at the quick profile
+	$(PY) -m riemlib.paper check
+	$(PY) -m riemlib.paper run --profile quick --build $(TESTED) --jobs $(CORES)
+	OMP_NUM_THREADS=1 RIEMLIB_BUILD=$(CURDIR)/$(TESTED)/quick TQDM_DISABLE=1 PYTHONPATH=$(CURDIR) \
+	$(PY) -m pytest -q -m 'not speed' -n $(CORES) --dist loadscope --nbval-lax --nbval-current-env --nbval-cell-timeout=600 \
+		tests $(TESTED)/quick/[0-9]*.ipynb
+
+check: lint speed  ## lint and tests, without the notebooks
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q -m 'not speed' -n $(CORES)
+
+.PHONY: lint speed
+lint: install
+	$(PY) -m ruff check .
+
+speed: install
+	$(PY) -m pytest -q -m speed
+
+lab: install  ## JupyterLab; a notebook and its source .py open as one
+	$(PY) -m jupytext_config --settings-file build/lab/labconfig/default_setting_overrides.json set-default-viewer python
+	JUPYTER_CONFIG_PATH=$(CURDIR)/build/lab $(PY) -m jupyter lab notebooks
+
+site: install  ## the committed notebooks as a book in build/site
+	$(PY) -m sphinx -q -b html -d build/doctrees $(SITE) . build/site
+	@echo "open build/site/README.html"
+
+bench: install  ## speed, peers side by side
+	$(PY) tests/bench.py
+
+clean:  ## removes build/ and .venv
+	rm -rf build .venv
+
+install: $(INSTALLED)
+
+# The stamp is the last thing written, so an install that was cut off starts afresh.
+.venv/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, $(PYTHON) is %s: make PYTHON=python3.12, say" % v)'
+	[ -f $@ ] || $(PYTHON) -m venv --clear .venv
+	rm -f $@
+	.venv/bin/python -m pip install --disable-pip-version-check -r requirements.lock
+	.venv/bin/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@

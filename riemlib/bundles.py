@@ -1,0 +1,203 @@
+r"""Frames, metrics and covectors under the general linear group (sections 5 and 6, Defs 5.1, 5.2, Eqs. 14, 15).
+
+A frame at a point is d independent tangent vectors, the columns $e_a$ of a matrix. $GL(d)$ acts on frames from the right and on
+metrics from the left: (frame, metric components) is the same bilinear form as $(e \triangleleft h,\ h^{-1} \triangleright g)$.
+A layer's Jacobian h is such a group element wherever it is invertible. It takes the coordinate frame of layer l + 1 to that of
+layer l, the metric's components with it (Eq. 14), and the error's gradient, which is the frame applied to the error (Eq. 15).
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torch.func import jvp
+from torchdiffeq import odeint
+
+from . import checks
+from .flow import Path
+from .metric import layers, pull_back, slopes
+from .networks import CkNetwork, _activation, affine, combine
+
+
+def act_on_frame(e: Float[Tensor, "... dim dim"], h: Float[Tensor, "... dim dim"]) -> Float[Tensor, "... dim dim"]:
+    r"""The right action on frames, $(e \triangleleft h)_a = e_b h^b{}_a$ (Def. 5.1): a matrix product e h, (n, d, d).
+
+    `e` holds a frame's vectors as columns, in any coordinates of the tangent space; `h` one group element a frame, or one for all.
+    Errors: ValueError for matrices that are not square or do not fit, or an h that is singular and so not in GL(d).
+    """
+    e, h = _matrices("e", e), _matrices("h", h)
+    _same_size("e", e, "h", h)
+    return e @ _invertible("h", h)
+
+
+def transition(e: Float[Tensor, "... dim dim"], f: Float[Tensor, "... dim dim"]) -> Float[Tensor, "... dim dim"]:
+    r"""The one h with $e \triangleleft h = f$ for two frames of the same tangent space, (n, d, d).
+
+    That it exists says that the action is transitive on a fibre, that it is the only one that the action is free (Def. 5.1).
+    Errors: ValueError for matrices that are not square or do not fit, or an e that is singular and so no frame.
+    """
+    e, f = _matrices("e", e), _matrices("f", f)
+    _same_size("e", e, "f", f)
+    return torch.linalg.solve(_invertible("e", e), f)
+
+
+def group_elements(n: int, dim: int, *, seed: int, spread: float = 2.0, dtype=torch.float64, device=None) -> Float[Tensor, "n dim dim"]:
+    """Random elements of GL(d), of both orientations: two random orthogonal matrices about singular values in [1 / spread, spread].
+
+    Errors: ValueError for n or dim below 1, or a spread that is not positive.
+    """
+    n, dim, spread = checks.integer("n", n, 1), checks.integer("dim", dim, 1), checks.real("spread", spread)
+    generator = torch.Generator().manual_seed(seed)
+    normal = torch.randn(2, n, dim, dim, dtype=torch.float64, generator=generator)
+    left, right = torch.linalg.qr(normal).Q
+    values = spread ** (2 * torch.rand(n, 1, dim, dtype=torch.float64, generator=generator) - 1)
+    return (left * values @ right).to(device, dtype)
+
+
+def act_on_metric(
+    h: Float[Tensor, "... image dim"], g: Float[Tensor, "... _ _"], *, inverse: bool = False
+) -> Float[Tensor, "... _ _"]:
+    r"""The left action on metrics, $h \triangleright g = h^{-\mathsf T} g\, h^{-1}$, (n, d, d) (Def. 5.2).
+
+    With `inverse` it is $h^{-1} \triangleright g = h^{\mathsf T} g\, h$ (Eq. 14), which inverts nothing: being Eq. 9, it also takes what
+    is in no group, an h that is singular or of shape (n, d', d) with g (n, d', d').
+    Errors: ValueError for a g that is not symmetric or does not fit h; without `inverse` also for an h that is singular or not square.
+
+    >>> act_on_metric(2 * torch.eye(2), torch.eye(2)).diagonal()
+    tensor([0.2500, 0.2500])
+    """
+    g = checks.metric("g", g)
+    h = checks.tensor("h", h, "(..., d', d)") if inverse else _matrices("h", h)
+    if h.ndim < 2 or h.shape[-2] != g.shape[-1]:
+        raise ValueError(f"h has shape {tuple(h.shape)}, g {tuple(g.shape)}; h (..., d', d) and g (..., d', d') are needed")
+    if inverse:
+        return h.mT @ g @ h
+    h = _invertible("h", h)
+    half = torch.linalg.solve(h.mT, g)
+    acted = torch.linalg.solve(h, half, left=False)
+    return (acted + acted.mT) / 2  # symmetric but for rounding
+
+
+def covectors(
+    net: CkNetwork, x: Float[Tensor, "points dim"], output: Float[Tensor, "points rows out"]
+) -> list[Float[Tensor, "points rows _"]]:
+    """Covectors on x^(L), rows of `output` (n, r, d_L), at every layer: L + 1 tensors (n, r, s_l) (the product of Eq. 15).
+
+    Layer by layer a right action on rows, last layer first. The identity gives the pushforward P of Eq. 12; the gradient of an error the
+    backpropagated error, in the units of the error per unit of the layer's coordinates.
+    Errors: ValueError for an output that is not (n, r, d_L).
+    """
+    output, n, dim = checks.tensor("output", output, "(n, r, d_L)"), len(checks.points(x)), net.widths[-1]
+    if output.ndim != 3 or (len(output), output.shape[2]) != (n, dim):
+        raise ValueError(f"output has shape {tuple(output.shape)}; ({n}, r, {dim}), rows of covectors at each point, is needed")
+    swept = [row.flatten(1, 2).movedim(-1, 0) for row in _sweep(net, slopes(net, x), output.movedim(0, -1))]
+    return swept[::-1]
+
+
+@torch.no_grad()
+def backpropagate(net: CkNetwork, x: Float[Tensor, "points dim"], label: Int64[Tensor, " points"]) -> dict[str, Tensor]:
+    r"""The gradient of the mean softmax cross-entropy by Eq. 15, for every parameter, under its name in `net.named_parameters()`.
+
+    $$\frac{\partial E}{\partial W^{(l-1)}} = \frac{\partial E}{\partial x^{(L)}}
+    \prod_{l'=L-1}^{l} \frac{\partial x^{(l'+1)}}{\partial x^{(l')}}\ \frac{\partial x^{(l)}}{\partial W^{(l-1)}}$$
+
+    on the states of any order; weights that layers share gather the sum over these layers. Each tensor has the shape of its parameter, in
+    nats per unit of it, as `torch.func.grad` of a `functional_call` returns them. Only the activation is differentiated automatically.
+    Errors: ValueError for labels out of range or not one a point.
+
+    >>> net = CkNetwork([2, 2, 2], seed=0)
+    >>> sorted(backpropagate(net, torch.ones(3, 2), torch.tensor([0, 1, 1])))
+    ['biases.0', 'biases.1', 'readout.bias', 'readout.weight', 'weights.0', 'weights.1']
+    """
+    states, slope = net.differences(x), slopes(net, x)
+    dlogits = _error(net, states[-1][0].mT, label)
+    found = {id(parameter): torch.zeros_like(parameter) for parameter in net.parameters()}
+    found[id(net.readout.weight)] += dlogits.mT @ states[-1][0].mT
+    found[id(net.readout.bias)] += dlogits.sum(0)
+    sweep = _sweep(net, slope, (dlogits @ net.readout.weight).mT[None])
+    for l, row in zip(reversed(range(len(slope))), sweep, strict=False):  # the error at layer l + 1; at the input no weight needs it
+        df = combine([line[-1] for line in net.stencils[l]], row[0].unbind(0))
+        dz = df * slope[l]
+        found[id(net.weights[l])] += dz @ states[l][0].mT
+        found[id(net.biases[l])] += dz.sum(1)
+    return {name: found[id(parameter)] for name, parameter in net.named_parameters()}
+
+
+@torch.no_grad()
+def error_covector(net: CkNetwork, x: Float[Tensor, "points dim"], label: Int64[Tensor, " points"]) -> Float[Tensor, "points out"]:
+    """∂E/∂x^(L) of the mean softmax cross-entropy E, (n, d_L): the covector at the output that Eq. 15 starts from.
+
+    Errors: ValueError for labels out of range or not one a point.
+    """
+    return _error(net, net.coordinates(x)[-1], label) @ net.readout.weight
+
+
+def adjoint(
+    W: Path,
+    b: Path,
+    x: Float[Tensor, "points dim"],
+    p: Float[Tensor, "points dim"],
+    *,
+    activation="tanh",
+    at: Sequence[float] = (0.0,),
+    tolerance: float = 1e-11,
+) -> tuple[Float[Tensor, "positions points dim"], Float[Tensor, "positions points dim"]]:
+    r"""x(l) and p(l) at positions `at`, back from x(1) = `x` and p(1) = `p`: the limit of Eq. 15 as the layers become infinitely many.
+
+    $$\frac{dx}{dl} = f(z), \qquad \frac{dp}{dl} = -A^{\mathsf T} p, \qquad A = \mathrm{diag}(f'(z))\, W, \quad z = W(l)\,x + b(l),$$
+
+    by torchdiffeq's adaptive Dormand-Prince pair of order 8. W and b as in `flow.solve`.
+    Errors: ValueError for p of another shape than x, or positions that do not decrease from below 1.
+    Source: Pontryagin's costate equation; Chen et al., NeurIPS 2018.
+    """
+    f, x, p = _activation(activation), checks.points(x), checks.tensor("p", p, "(n, d)")
+    if p.shape != x.shape:
+        raise ValueError(f"p has shape {tuple(p.shape)}, x {tuple(x.shape)}; one covector for each of the points is needed")
+    l = torch.tensor([1.0, *at], dtype=x.dtype, device=x.device)
+    if not (l.diff() < 0).all():
+        raise ValueError(f"at is {list(at)}; decreasing positions below 1 are needed")
+
+    def rate(l: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        z = affine(W(l), state[0], b(l))
+        value, slope = jvp(f, (z,), (torch.ones_like(z),))
+        return value, -W(l).mT @ (slope * state[1])
+
+    back = odeint(rate, (x.mT, p.mT), l, method="dopri8", rtol=tolerance, atol=tolerance)
+    return back[0][1:].mT, back[1][1:].mT
+
+
+def _error(net: CkNetwork, out: Tensor, label: Tensor) -> Tensor:
+    """∂E/∂logits, (n, classes): (softmax - one-hot) / n."""
+    label = checks.labels(label, len(out), net.readout.out_features)
+    q = net.readout(out).softmax(1)
+    return (q - torch.nn.functional.one_hot(label, q.shape[1]).to(q)) / len(out)
+
+
+def _sweep(net: CkNetwork, found: list[Tensor], output: Tensor) -> Iterator[Tensor]:
+    """Covectors (r, d_L, n) on x^(L) pulled back through the layers, last first: L + 1 tensors (r, s, d, n)."""
+    row = torch.cat([output[:, None], output.new_zeros(len(output), net.entries[-1] - 1, *output.shape[1:])], 1)
+    yield row
+    for (W, _, rows), slope in reversed(list(zip(layers(net), found, strict=True))):
+        row = pull_back(row, W, slope, rows)
+        yield row
+
+
+def _matrices(name: str, value) -> Tensor:
+    checks.tensor(name, value, "(..., d, d)")
+    if value.ndim < 2 or value.shape[-1] != value.shape[-2]:
+        raise ValueError(f"{name} has shape {tuple(value.shape)}; square matrices (..., d, d) are needed")
+    return value
+
+
+def _same_size(first: str, a: Tensor, second: str, b: Tensor) -> None:
+    if a.shape[-1] != b.shape[-1]:
+        raise ValueError(f"{first} has shape {tuple(a.shape)}, {second} {tuple(b.shape)}; one size d is needed")
+
+
+def _invertible(name: str, value: Tensor) -> Tensor:
+    """`value`, refused where elimination meets a pivot that is exactly 0."""
+    singular = torch.linalg.lu_factor_ex(value).info > 0
+    if not checks.holds(~singular.any()):
+        raise ValueError(f"{name} has {int(singular.sum())} singular matrices; elements of GL(d), invertible, are needed")
+    return value

@@ -1,0 +1,220 @@
+r"""Charts: which layers are coordinate changes (section 2), and the instruments that check it.
+
+Two points with one image under $x \mapsto x + \Delta l\, f(Wx + b)$ obey $(I + \Delta l\, D W)(x - y) = 0$, where the diagonal $D$ holds
+the secant slopes of f between them. For an increasing f these lie in $[0, s]$, and $\det(I + \Delta l\, D W)$ is affine in each of them, so
+it is positive on the whole box if it is at the corners. Its values there are the principal minors of $I + \Delta l\, s\, W$: where all are
+positive (a *P-matrix*) no two points share an image. Nothing about smoothness was used: ReLU and tanh have one criterion.
+"""
+
+from collections.abc import Iterable
+from itertools import combinations, pairwise, product
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int64
+from scipy.ndimage import rotate, zoom
+from torch import Tensor
+
+from . import checks
+from .metric import pushforward
+from .networks import ACTIVATIONS, CkNetwork
+
+#: activation -> (the largest slope of the increasing function, whether it increases strictly)
+SLOPES = {"tanh": (1.0, True), "relu": (1.0, False), "sigmoid": (0.25, True), "softplus": (1.0, True)}
+WIDEST = 12  # there are 2^d - 1 principal minors; above this width a sufficient condition stands in for them
+
+
+def principal_minors(M: Float[Tensor, "*batch dim dim"]) -> Float[Tensor, "*batch minors"]:
+    """All 2^d - 1 principal minors det M[S, S]; the i-th (from 1) belongs to the rows S in the binary digits of i, row 0 the lowest.
+
+    Errors: ValueError for a matrix that is not square, or wider than 12 (the number of minors doubles with every row).
+
+    >>> principal_minors(torch.tensor([[1.0, 2.0], [3.0, 4.0]])).tolist()
+    [1.0, 4.0, -2.0]
+    """
+    return _minors(M)[0]
+
+
+def is_p_matrix(M: Float[Tensor, "*batch dim dim"]) -> Bool[Tensor, "*batch"]:
+    """Whether every principal minor is positive (beyond rounding: a minor that is 0 to rounding counts as not positive).
+
+    Errors: as in `principal_minors`. Source: M. Fiedler and V. Pták, Czechoslovak Math. J. 12 (1962) 382.
+    """
+    minors, rounding = _minors(M)
+    return (minors > rounding).all(-1)
+
+
+def certificates(net: CkNetwork) -> list[bool]:
+    r"""For each of the L layers, whether it is certain to be injective on its state (x, D_1, ...). True is a proof, False the lack of one.
+
+    One rule, by what the layer does to the entries of the state. *Drops any*: not certified. *Adds one, or has effective order 2 or more*:
+    injective whatever f is, for the new $x'$ and $D_1'$ give back $x = x' - \Delta l\, D_1'$, x gives f(x), and the other differences
+    follow.
+    *Order 1 on x alone*: $I + \Delta l\, s\, W$ is a P-matrix, s the largest slope of f (above width 12: its symmetric part is positive
+    definite, which implies it). *Order 0 on x alone*: f increases strictly and W has full column rank.
+    For tanh, and for ReLU with det W ≠ 0, a negative minor conversely proves that an order-1 layer is not injective.
+
+    Errors: ValueError where the rule needs the slopes of an activation that is not one of tanh, relu, sigmoid, softplus.
+    """
+    found = [False] * len(net.weights)
+    first_order: dict[int, list[int]] = {}  # width -> the layers that it takes a P-matrix to certify
+    for l, (before, after) in enumerate(pairwise(net.entries)):
+        if before == after == 1 and net.orders[l] == 0:
+            W = net.weights[l].detach().double()
+            found[l] = _slopes(net)[1] and int(torch.linalg.matrix_rank(W)) == W.shape[1]
+        elif before == after == 1:
+            first_order.setdefault(net.widths[l], []).append(l)
+        else:
+            found[l] = after >= before
+    for width, layers in first_order.items():
+        W = torch.stack([net.steps[l] * net.weights[l].detach().double() for l in layers])
+        M = torch.eye(width, dtype=W.dtype, device=W.device) + _slopes(net)[0] * W
+        for l, certain in zip(layers, (is_p_matrix(M) if width <= WIDEST else _positive_definite(M)).tolist(), strict=True):
+            found[l] = certain
+    return found
+
+
+def is_chart(net: CkNetwork) -> bool:
+    """Whether every layer is certified, so that the state at each layer is a coordinate system (`certificates`)."""
+    return all(certificates(net))
+
+
+def one_layer(W: Float[Tensor, "out dim"], b: Float[Tensor, " out"], *, order: int = 1, step: float = 1.0, activation="tanh") -> CkNetwork:
+    """The network of one layer with these weights, such as a layer taken out of a trained network."""
+    net = CkNetwork([W.shape[1], W.shape[0]], order=order, step=step, activation=activation, seed=0, dtype=W.dtype, device=W.device)
+    with torch.no_grad():
+        net.weights[0].copy_(W)
+        net.biases[0].copy_(b)
+    return net
+
+
+def patterns(dim: int, device=None) -> Bool[Tensor, "patterns dim"]:
+    """The 2^dim subsets of the coordinates, in the order of the binary numbers, coordinate 0 the lowest digit."""
+    return torch.tensor([row[::-1] for row in product((False, True), repeat=dim)], device=device)
+
+
+def points_on_pieces(
+    W: Float[Tensor, "*layers dim dim"], b: Float[Tensor, "*layers dim"], on: float = 1.0, off: float = -1.0
+) -> Float[Tensor, "*layers patterns dim"]:
+    """For each subset of the coordinates the point where z = Wx + b is `on` there and `off` elsewhere (W invertible).
+
+    With 1 and -1 they are interior points of the 2^d linear pieces of a ReLU layer; with 0 and a large number they take the slopes
+    of tanh to the corners of [0, 1]^d. Errors: ValueError where W is singular.
+    """
+    checks.tensor("W", W, "(..., d, d)")
+    z = torch.where(patterns(W.shape[-1], W.device), *torch.tensor([on, off], dtype=W.dtype, device=W.device))
+    x, info = torch.linalg.solve_ex(W, (z - b[..., None, :]).mT)
+    if not checks.holds((info == 0).all()):
+        raise ValueError("W is singular; an invertible W, which reaches every sign pattern, is needed")
+    return x.mT
+
+
+def relu_preimages(
+    W: Float[Tensor, "*layers dim dim"], b: Float[Tensor, "*layers dim"], y: Float[Tensor, "*layers points dim"], step: float = 1.0
+) -> tuple[Float[Tensor, "*layers points patterns dim"], Bool[Tensor, "*layers points patterns"]]:
+    """Every x with x + step · relu(Wx + b) = y: the solutions on each of the 2^d linear pieces, and which of them lie on their piece.
+
+    A piece is a sign pattern of Wx + b, 0 counted as negative, so that each x is on one piece and the number of preimages of y is
+    `found.sum(-1)`. Errors: ValueError where a piece is singular, for preimages are not isolated there.
+    """
+    checks.tensor("W", W, "(..., d, d)")
+    checks.tensor("y", y, "(..., n, d)")
+    step = checks.real("step", step)
+    signs = patterns(W.shape[-1], W.device)
+    D = step * signs.to(W.dtype)
+    pieces = torch.eye(W.shape[-1], dtype=W.dtype, device=W.device) + D[:, :, None] * W[..., None, :, :]
+    right = y.mT[..., None, :, :] - (D * b[..., None, :])[..., None]  # (..., patterns, d, n)
+    x, info = torch.linalg.solve_ex(pieces, right)
+    if not checks.holds((info == 0).all()):
+        raise ValueError("a linear piece of the layer is singular: its preimages are not isolated; a W without singular pieces is needed")
+    found = ((W[..., None, :, :] @ x + b[..., None, :, None] > 0) == signs[:, :, None]).all(-2)
+    return x.movedim(-1, -3), found.mT
+
+
+def preimages(
+    net: CkNetwork, y: Float[Tensor, " dim"], *, reach: float, starts: int = 25, iterations: int = 60, tolerance: float = 1e-10
+) -> Float[Tensor, "found dim"]:
+    """The points with x^(L) = y that Newton's method finds from a grid of `starts`^d points within `reach` of y in every coordinate.
+
+    A search, not a proof: each point returned is a preimage to `tolerance`, but others may exist. A layer of bounded activation moves no
+    point by more than step · max|f|, which makes that a `reach` with nothing outside. Points closer than 1e-5 count as one.
+    Errors: ValueError for y or a network whose input and output differ in width.
+    """
+    if net.widths[0] != net.widths[-1] or y.shape != (net.widths[0],):
+        ends = f"the network maps width {net.widths[0]} to {net.widths[-1]}"
+        raise ValueError(f"y has shape {tuple(y.shape)}, {ends}; one width for all three is needed")
+    reach = checks.real("reach", reach)
+    line = torch.linspace(-reach, reach, checks.integer("starts", starts, 1), dtype=y.dtype, device=y.device)
+    x = y + torch.cartesian_prod(*[line] * len(y)).reshape(-1, len(y))
+    with torch.no_grad():
+        for _ in range(iterations):
+            miss = net.coordinates(x)[-1] - y
+            move = torch.linalg.solve_ex(pushforward(net, x), miss)[0]
+            move = move * (0.5 * reach / move.norm(dim=1, keepdim=True).clamp(min=1e-30)).clamp(max=1)  # far jumps off a fold line are cut
+            x = (x - move).nan_to_num(reach, reach, -reach)
+        x = x[(net.coordinates(x)[-1] - y).abs().amax(1) < tolerance]
+    found: list[Tensor] = []
+    for point in x:
+        if all((point - other).norm() > 1e-5 for other in found):
+            found.append(point)
+    return torch.stack(found) if found else y.new_empty(0, len(y))
+
+
+def rotated_images(image: Float[np.ndarray, "side side"], angles: Iterable[float | int]) -> Float[Tensor, "angles pixels"]:
+    """One square image rotated about its centre, a row of side² pixels for each angle (degrees): points of a circle in pixel space.
+
+    The image is framed in zeros by a quarter of its side, so that no corner leaves the frame, enlarged fourfold, turned (bilinear), and
+    averaged down to its own number of pixels. Errors: ValueError for an image that is not square with a side divisible by 4.
+    """
+    image = np.asarray(image, dtype=np.float64)
+    side = len(image)
+    if image.shape != (side, side) or side == 0 or side % 4:
+        raise ValueError(f"image has shape {image.shape}; (side, side) with a side divisible by 4 is needed")
+    large = zoom(np.pad(image, side // 4), 4, order=1, grid_mode=True, mode="grid-constant")
+    turned = np.stack([rotate(large, float(angle), reshape=False, order=1) for angle in angles])
+    return torch.from_numpy(turned.reshape(len(turned), side, 6, side, 6).mean((2, 4)).reshape(len(turned), -1))
+
+
+def local_dimension(x: Float[Tensor, "points dim"], neighbours: int, share: float = 0.95) -> Int64[Tensor, " points"]:
+    """How many principal directions carry `share` of the variance of each point's nearest `neighbours`, itself included.
+
+    Errors: ValueError for fewer than 2 neighbours or more than there are points.
+    Source: K. Fukunaga and D. R. Olsen, IEEE Trans. Comput. C-20 (1971) 176.
+    """
+    x = checks.points(x)
+    if not 2 <= checks.integer("neighbours", neighbours, 1) <= len(x):
+        raise ValueError(f"neighbours is {neighbours}; 2 to {len(x)}, the number of points, is needed")
+    near = x[torch.cdist(x, x).topk(neighbours, largest=False).indices]
+    variance = torch.linalg.svdvals(near - near.mean(1, keepdim=True)).square()
+    carried = variance.cumsum(1) / variance.sum(1, keepdim=True)
+    return (carried < share).sum(1) + 1
+
+
+def _minors(M: Tensor) -> tuple[Tensor, Tensor]:
+    """The principal minors and the rounding error each may carry (Hadamard's bound on the determinant times the rounding unit)."""
+    checks.tensor("M", M, "(..., d, d)")
+    if M.ndim < 2 or M.shape[-1] != M.shape[-2] or not 1 <= M.shape[-1] <= WIDEST:
+        raise ValueError(f"M has shape {tuple(M.shape)}; (..., d, d) with d from 1 to {WIDEST} is needed: there are 2^d - 1 minors")
+    dim = M.shape[-1]
+    minors = M.new_empty(*M.shape[:-2], 2**dim - 1)
+    rounding = torch.empty_like(minors)
+    for size in range(1, dim + 1):  # all blocks of one size at once
+        rows = torch.tensor(list(combinations(range(dim), size)), device=M.device)
+        these = (2**rows).sum(1) - 1
+        blocks = M[..., rows[:, :, None], rows[:, None, :]]
+        minors[..., these] = torch.linalg.det(blocks)
+        rounding[..., these] = 10 * size * torch.finfo(M.dtype).eps * blocks.norm(dim=-1).prod(-1)
+    return minors, rounding
+
+
+def _positive_definite(M: Tensor) -> Tensor:
+    """Whether the symmetric part is positive definite beyond rounding."""
+    values = torch.linalg.eigvalsh(M + M.mT)
+    return values[..., 0] > 10 * M.shape[-1] * torch.finfo(M.dtype).eps * values.abs().amax(-1)
+
+
+def _slopes(net: CkNetwork) -> tuple[float, bool]:
+    for name, slopes in SLOPES.items():
+        if net.activation is ACTIVATIONS[name]:
+            return slopes
+    raise ValueError(f"activation is {net.activation!r}, whose slopes are unknown; one of {', '.join(SLOPES)} is needed for a certificate")

@@ -1,0 +1,132 @@
+r"""Beyond first order: how far a ball is from its ellipse, and the curvature of a metric (section 4, Eqs. 8-13, Defs 4.1-4.3).
+
+`metric` gives $g$ at a point. Here $g$ is a field: its derivatives make the Christoffel symbols and the Riemann tensor, and the second
+derivative of the map makes both the ball's deviation from the ellipse of Eq. 13 and, by the Gauss equation, the curvature of its image.
+Everything is automatic differentiation of the field or map, so it holds for any network.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.func import jacfwd, vmap
+
+from . import checks
+from .metric import layers
+from .networks import CkNetwork, evolve
+
+Field = Callable[[Tensor], Tensor]  # on points (n, d), row by row
+
+
+def transition(net: CkNetwork, start: int = 0, stop: int | None = None) -> Field:
+    """The map from the state at layer `start` to the coordinates at layer `stop` (the last, unless given), for (n, s) or one point (s,).
+
+    Differentiated automatically it is the reference for Eqs. 9-12. Errors: ValueError for layers outside 0 to L, or out of order.
+    """
+    depth = len(net.weights)
+    start, stop = checks.integer("start", start, 0), depth if stop is None else checks.integer("stop", stop, 0)
+    if not start <= stop <= depth:
+        raise ValueError(f"start is {start}, stop {stop}; 0 <= start <= stop <= {depth} is needed")
+    weights, biases, stencils = (part[start:stop] for part in zip(*layers(net), strict=True))
+
+    def image(state: Tensor) -> Tensor:
+        columns = (state if state.ndim == 2 else state[None]).mT
+        parts = list(columns.unflatten(0, (net.entries[start], net.widths[start])).unbind(0))
+        x = evolve(parts, weights, biases, stencils, net.activation)[-1][0].mT
+        return x if state.ndim == 2 else x[0]
+
+    return image
+
+
+def ball_preimages(
+    f: Field, centres: Float[Tensor, "points 2"], radius: float, count: int = 96, stages: int = 8
+) -> tuple[Float[Tensor, "points count 2"], Float[Tensor, "points count 2"]]:
+    r"""The preimage of the circle of `radius` about f(centre), to first order and in truth, angle by angle (Eq. 13 and what it leaves out).
+
+    To first order the preimage of $f(p) + \varepsilon u$ is $p + \varepsilon J^{-1} u$; the true one solves $f(x) = f(p) + \varepsilon u$ by Newton's
+    method, the radius grown in `stages`. It is the branch through the centre; NaN from where that branch meets a fold.
+    Errors: ValueError for centres that are not in the plane, or a radius that is not positive.
+    """
+    centres = checks.points(centres, 2)
+    radius = checks.real("radius", radius)
+    angle = torch.arange(count, dtype=centres.dtype, device=centres.device) * (2 * math.pi / count)
+    u = torch.stack([angle.cos(), angle.sin()], 1).expand(len(centres), -1, -1)
+    jacobian = vmap(jacfwd(lambda x: f(x[None])[0]))
+    J = jacobian(centres)
+    first = centres[:, None] + radius * torch.linalg.solve(J[:, None], u[..., None])[..., 0]
+    x = centres[:, None].expand_as(first).reshape(-1, 2)
+    image = f(centres)[:, None]
+    J = J.repeat_interleave(count, 0)
+    for stage in range(1, stages + 1):
+        target = (image + radius * stage / stages * u).reshape(-1, 2)
+        for _ in range(20):
+            x = x - torch.linalg.solve_ex(J, (f(x) - target)[..., None])[0][..., 0]
+            J = jacobian(x)
+        off = (f(x) - target).norm(dim=1)
+        x = torch.where((off <= 1e-8 * radius)[:, None], x, torch.nan)
+    return first, x.view_as(first)
+
+
+def christoffel(metric: Field, x: Float[Tensor, "points dim"]) -> Float[Tensor, "points dim dim dim"]:
+    r"""Γ^a_bc = ½ g^{ad} (∂_b g_dc + ∂_c g_db − ∂_d g_bc) of a metric field at each point, (n, d, d, d), index order a, b, c.
+
+    `metric` maps points (n, d) to metrics (n, d, d), row by row, for instance `lambda x: pullback_metrics(net, x)[0]`. Units: one over those
+    of x. Errors: ValueError where the metric has another shape; torch's LinAlgError where it is degenerate.
+    """
+    x = checks.points(x)
+    field = _pointwise(metric, x)
+    return vmap(lambda p: _christoffel(field, p))(x)
+
+
+def riemann(metric: Field, x: Float[Tensor, "points dim"]) -> Float[Tensor, "points dim dim dim dim"]:
+    r"""The Riemann tensor of a metric field, all indices lowered, (n, d, d, d, d):
+
+    $R_{abcd} = g_{ae}\,(\partial_c \Gamma^e{}_{db} - \partial_d \Gamma^e{}_{cb} + \Gamma^e{}_{cf}\Gamma^f{}_{db} - \Gamma^e{}_{df}\Gamma^f{}_{cb})$,
+
+    so that a surface has Gaussian curvature $R_{1212} / \det g$, positive on a sphere. Arguments and errors as for `christoffel`.
+    """
+    x = checks.points(x)
+    field = _pointwise(metric, x)
+
+    def at(p: Tensor) -> Tensor:
+        gamma = _christoffel(field, p)
+        slope = jacfwd(lambda p: _christoffel(field, p))(p)  # [e, b, c, d] = ∂_d Γ^e_bc
+        first = slope.permute(0, 2, 3, 1) + torch.einsum("ecf,fdb->ebcd", gamma, gamma)  # ∂_c Γ^e_db + Γ Γ
+        return torch.einsum("ae,ebcd->abcd", field(p), first - first.mT)
+
+    return vmap(at)(x)
+
+
+def gauss_equation(f: Field, x: Float[Tensor, "points dim"]) -> Float[Tensor, "points dim dim dim dim"]:
+    r"""The Riemann tensor of the image of an immersion into Euclidean space, extrinsically: $R_{abcd} = II_{ac}\cdot II_{bd} - II_{ad}\cdot II_{bc}$.
+
+    $II_{ab}$ is the part of $\partial_a\partial_b f$ normal to the image. `f` maps (n, d) to (n, N), row by row; where N = d it is zero.
+    Errors: torch's LinAlgError where f is no immersion.
+    """
+    def single(p: Tensor) -> Tensor:
+        return f(p[None])[0]
+
+    def at(p: Tensor) -> Tensor:
+        J, H = jacfwd(single)(p), jacfwd(jacfwd(single))(p)
+        tangent = torch.einsum("de,ie,iab->dab", torch.linalg.inv(J.mT @ J), J, H)
+        normal = H - torch.einsum("ie,eab->iab", J, tangent)
+        R = torch.einsum("iac,ibd->abcd", normal, normal)
+        return R - R.mT
+
+    return vmap(at)(checks.points(x))
+
+
+def _pointwise(metric: Field, x: Tensor) -> Field:
+    """The field at single points, once it is seen to give (n, d, d) at the points themselves."""
+    shape = tuple(metric(x).shape)
+    if shape != (*x.shape, x.shape[1]):
+        raise ValueError(f"metric gives shape {shape} at points {tuple(x.shape)}; {(*x.shape, x.shape[1])} is needed")
+    return lambda p: metric(p[None])[0]
+
+
+def _christoffel(field: Field, p: Tensor) -> Tensor:
+    slope = jacfwd(field)(p)  # [d, b, c] = ∂_c g_db
+    lowered = (slope.transpose(1, 2) + slope - slope.permute(2, 0, 1)) / 2  # [d, b, c]: ∂_b g_dc + ∂_c g_db − ∂_d g_bc
+    return torch.einsum("ad,dbc->abc", torch.linalg.inv(field(p)), lowered)

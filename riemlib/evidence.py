@@ -1,0 +1,134 @@
+"""Evidence for empirical claims: intervals and tests, each with its source."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import sqrt
+from statistics import NormalDist
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest
+from torch import Tensor
+
+from . import checks
+from .training import Fit
+
+
+def wilson(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    r"""The Wilson score interval of a proportion, k successes in n trials.
+
+    The p with $|k/n - p| \le z\sqrt{p(1-p)/n}$, where z is the two-sided normal quantile of `level`: it stays inside [0, 1] and keeps its
+    coverage at k = 0 and k = n. Errors: ValueError for k outside 0 to n, n below 1, a level outside (0, 1).
+    Source: E. B. Wilson, J. Am. Stat. Assoc. 22 (1927) 209; recommended by Brown, Cai and DasGupta, Stat. Sci. 16 (2001) 101.
+
+    >>> [round(p, 3) for p in wilson(0, 100)]
+    [0.0, 0.037]
+    """
+    n = checks.integer("n", n, 1)
+    k = checks.integer("k", k, 0)
+    if k > n:
+        raise ValueError(f"k is {k} of n = {n}; at most n is needed")
+    if not 0 < level < 1:
+        raise ValueError(f"level is {level}; a number between 0 and 1 is needed")
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    centre = (k + z * z / 2) / (n + z * z)
+    half = z / (n + z * z) * sqrt(k * (n - k) / n + z * z / 4)
+    return (0.0 if k == 0 else centre - half, 1.0 if k == n else centre + half)
+
+
+def deviation(measured: Tensor, reference: Tensor) -> float:
+    """The largest |measured − reference| over the largest |reference|: a relative deviation that entries near zero don't inflate."""
+    return float((measured - reference).abs().max() / reference.abs().max())
+
+
+def median_interval(values, level: float = 0.95, *, resamples: int = 2000, seed: int = 0) -> tuple[float, float, float]:
+    """The median of a sample with its percentile bootstrap interval: (median, low, high).
+
+    Errors: ValueError for no values, one that is not finite, a level outside (0, 1).
+    Source: B. Efron, Ann. Stat. 7 (1979) 1.
+
+    >>> median_interval([3.0] * 10)
+    (3.0, 3.0, 3.0)
+    """
+    values = np.asarray(values, dtype=float).ravel()
+    if not len(values) or not np.isfinite(values).all():
+        raise ValueError(f"values has {len(values)} entries, {int((~np.isfinite(values)).sum())} not finite; at least one, all finite, is needed")
+    if not 0 < level < 1:
+        raise ValueError(f"level is {level}; a number between 0 and 1 is needed")
+    draws = np.random.default_rng(seed).choice(values, (checks.integer("resamples", resamples, 1), len(values)))
+    low, high = np.quantile(np.median(draws, 1), [(1 - level) / 2, (1 + level) / 2])
+    return float(np.median(values)), float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Two conditions run on the same seeds: who succeeded where, how large the difference is, how likely by chance."""
+
+    both: int
+    only_first: int
+    only_second: int
+    neither: int
+    difference: float  # success of the second less that of the first
+    interval: tuple[float, float]  # of the difference
+    p: float  # exact McNemar, two-sided
+
+    @property
+    def n(self) -> int:
+        return self.both + self.only_first + self.only_second + self.neither
+
+
+def mcnemar(first, second, level: float = 0.95) -> Paired:
+    """The exact McNemar test of two conditions on the same seeds, with the difference in success and its interval.
+
+    Under the null hypothesis a seed that succeeds in just one condition does so in either with probability 1/2: a binomial test on those
+    seeds. The interval is the paired one built from Wilson's limits (method 10 of Newcombe). Errors: ValueError where the lengths differ.
+    Sources: Q. McNemar, Psychometrika 12 (1947) 153; R. G. Newcombe, Stat. Med. 17 (1998) 2635.
+
+    >>> mcnemar([True, False, False], [True, True, True]).only_second
+    2
+    """
+    first, second = (np.asarray(s, dtype=bool).ravel() for s in (first, second))
+    if len(first) != len(second) or not len(first):
+        raise ValueError(f"first has {len(first)} outcomes, second {len(second)}; one of each for every seed is needed")
+    a, b, c, d = (int(k.sum()) for k in (first & second, first & ~second, ~first & second, ~first & ~second))
+    n, p1, p2 = len(first), (a + b) / len(first), (a + c) / len(first)
+    (l1, u1), (l2, u2) = wilson(a + b, n, level), wilson(a + c, n, level)
+    margins = (a + b) * (c + d) * (a + c) * (b + d)
+    excess = a * d - b * c
+    phi = 0.0 if not margins else (max(excess - n / 2, 0) if excess > 0 else excess) / sqrt(margins)
+    low = sqrt((p2 - l2) ** 2 - 2 * phi * (p2 - l2) * (u1 - p1) + (u1 - p1) ** 2)
+    high = sqrt((u2 - p2) ** 2 - 2 * phi * (u2 - p2) * (p1 - l1) + (p1 - l1) ** 2)
+    p = float(binomtest(c, b + c).pvalue) if b + c else 1.0
+    return Paired(a, b, c, d, p2 - p1, (p2 - p1 - low, p2 - p1 + high), p)
+
+
+def holm(p: Mapping[str, float]) -> dict[str, float]:
+    """Holm's step-down adjustment of the p-values within one claim, under the same names.
+
+    Source: S. Holm, Scand. J. Stat. 6 (1979) 65.
+
+    >>> holm({"a": 0.01, "b": 0.04})
+    {'a': 0.02, 'b': 0.04}
+    """
+    adjusted, running = {}, 0.0
+    for rank, name in enumerate(sorted(p, key=p.__getitem__)):
+        running = max(running, min(1.0, (len(p) - rank) * p[name]))
+        adjusted[name] = running
+    return {name: adjusted[name] for name in p}
+
+
+def success_table(runs: Mapping[str, Fit]) -> pd.DataFrame:
+    """A row for each training run over many seeds: how many reach 0.0 % error, with Wilson's interval, and the run that is drawn."""
+    rows = {}
+    for name, run in runs.items():
+        solved, n, drawn = int(run.solved.sum()), len(run.seeds), run.typical()
+        low, high = wilson(solved, n)
+        rows[name] = {
+            "at 0.0 % error": f"{solved} of {n}",
+            "95 % interval": f"{low:.0%} to {high:.0%}",
+            "median error": f"{float(run.error.nanmedian()):.1%}",
+            "diverged": len(run.diverged),
+            "seed drawn": run.seeds[drawn],
+            "its error": f"{float(run.error[drawn]):.1%}",
+        }
+    return pd.DataFrame(rows).T

@@ -1,0 +1,168 @@
+"""Figures of section 2: ReLU against its residual form, the certificate, folds, certificates through training, the rotated-image circle."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from ..charts import principal_minors
+from ..evidence import wilson
+from ..metric import jacobians
+from ..networks import CkNetwork
+from .style import CLASSES, GREY, STYLE, class_colour, figure
+
+KEPT, REVERSED = "#56B4E9", "#D55E00"  # orientation kept, orientation reversed
+
+
+def relu_layers(plain: CkNetwork, x: Tensor, pieces: Tensor, line: Tensor, curves: Mapping[str, Tensor]) -> Figure:
+    """Points of the plane in the colours of their four linear pieces, their image under a plain ReLU layer, and 1-d residual layers."""
+    fig, (axes,) = figure(1, 3, width=9, height=3.1)
+    colours = [CLASSES[i] for i in pieces.tolist()]
+    with torch.no_grad():
+        image = plain.coordinates(x)[-1].numpy(force=True)
+    for ax, points, title in ((axes[0], x.numpy(force=True), "input"), (axes[1], image, "image under relu(Wx + b)")):
+        ax.scatter(*points.T, s=5, c=colours, linewidths=0)
+        ax.set(title=title, xlabel="$x^1$", ylabel="$x^2$")
+        ax.set_aspect("equal", adjustable="datalim")
+    styles = zip(curves.items(), (CLASSES[0], GREY, CLASSES[1]), ("-", "--", "-"), strict=True)
+    for (name, y), colour, dash in styles:
+        axes[2].plot(line.numpy(force=True), y.numpy(force=True), dash, color=colour)
+        axes[2].annotate(name, (float(line[0]), float(y[0])), (-3, 0), textcoords="offset points", ha="right", va="center", color=colour)
+    axes[2].set(title="residual layers x + relu(wx)", xlabel="$x$", ylabel="image", xlim=(float(line[0]) * 2, float(line[-1])))
+    return fig
+
+
+def certificates(nets: Sequence[CkNetwork], extent: float = 3.0) -> Figure:
+    """For each one-layer tanh network of width 2: det(I + h D W) over all slopes D, with its corner values; below, a grid's image."""
+    fig, axes = figure(2, len(nets), width=3.6 * len(nets), height=7.2)
+    for net, (top, bottom) in zip(nets, axes.T, strict=True):
+        M = torch.eye(2, dtype=torch.float64) + net.steps[0] * net.weights[0].detach().double().cpu()
+        first, second, both = principal_minors(M).tolist()
+        s, t = np.meshgrid(np.linspace(0, 1, 101), np.linspace(0, 1, 101))
+        det = (1 - s) * (1 - t) + s * (1 - t) * first + (1 - s) * t * second + s * t * both
+        reach = max(2.0, np.abs(det).max())
+        top.contourf(s, t, det, levels=np.linspace(-reach, reach, 21), cmap="RdBu")
+        lines = top.contour(s, t, det, levels=[0], colors="k", linewidths=2) if det.min() < 0 else None
+        for corner, value in zip(((0, 0), (1, 0), (0, 1), (1, 1)), (1.0, first, second, both), strict=True):
+            offset = tuple(9 if c == 0 else -9 for c in corner)
+            place = {"ha": "left" if corner[0] == 0 else "right", "va": "bottom" if corner[1] == 0 else "top"}
+            top.plot(*corner, "o", color="k", clip_on=False, zorder=3)
+            top.annotate(f"{value:.2f}", corner, xytext=offset, textcoords="offset points", fontsize=10, fontweight="bold", **place)
+        top.set(title="folds: a corner is negative" if lines else "certified: every corner is positive", aspect="equal")
+        top.set(xlabel="slope $D_1$ of the first unit", ylabel="slope $D_2$ of the second unit", xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
+        _grid_image(bottom, net, (0.0, 0.0), extent, 31)
+        bottom.set(title="image of a square grid", xlabel="$x^1$ after the layer", ylabel="$x^2$ after the layer", aspect="equal")
+    return fig
+
+
+def fold(
+    net: CkNetwork, centre: Sequence[float], extent: float, points: Tensor, image: Tensor, data: tuple[Tensor, Tensor] | None = None
+) -> Figure:
+    """A layer that folds: where det J < 0, the fold curve det J = 0 and its image, and points that share one image.
+
+    `data` adds points of the layer's domain with their labels.
+    """
+    fig, (left_right,) = figure(1, 2, width=9, height=4.4)
+    left, right = left_right
+    corners, det = _grid(net, centre, extent, 201)
+    x, y = corners[..., 0], corners[..., 1]
+    left.contourf(x, y, det < 0, levels=[-0.5, 0.5, 1.5], colors=[to_rgba(KEPT, 0.15), to_rgba(REVERSED, 0.3)])
+    curve = left.contour(x, y, det, levels=[0], colors="k", linewidths=1.6)
+    _grid_image(right, net, centre, extent, 41)
+    for segment in curve.allsegs[0]:
+        right.plot(*_image(net, segment).T, color="k", lw=1.6)
+    if data is not None:
+        colours = [class_colour(label) for label in data[1].tolist()]
+        left.scatter(*data[0].numpy(force=True).T, s=4, c=colours, linewidths=0, zorder=2)
+        right.scatter(*_image(net, data[0].numpy(force=True)).T, s=4, c=colours, linewidths=0, zorder=2)
+    marks = {"mec": "k", "mew": 0.8, "ls": "", "zorder": 4, "mfc": "#F0E442"}
+    left.plot(*points.numpy(force=True).T, "*", ms=13, **marks)
+    right.plot(*image.numpy(force=True), "*", ms=13, **marks)
+    left.set(title="domain: orientation reversed in orange, fold curve black", xlabel="$x^1$ before", ylabel="$x^2$ before", aspect="equal")
+    right.set(title="image of a square grid and of the fold curve", xlabel="$x^1$ after", ylabel="$x^2$ after", aspect="equal")
+    return fig
+
+
+def through_training(
+    updates: Sequence[int], layers: Mapping[str, Sequence[int]], networks: Mapping[str, Sequence[int]], depth: int, runs: int
+) -> Figure:
+    """The share of layers, and of whole networks, certified after so many updates; bands are Wilson 95 % intervals."""
+    fig, (axes,) = figure(1, 2, width=8, height=3.2, sharey=True)
+    for ax, counts, n, title in ((axes[0], layers, depth * runs, "layers"), (axes[1], networks, runs, "whole networks")):
+        for (name, k), colour, marker in zip(counts.items(), (CLASSES[0], CLASSES[1]), ("o", "s"), strict=False):
+            low, high = zip(*[wilson(count, n) for count in k], strict=True)
+            ax.fill_between(updates, low, high, color=colour, alpha=0.2, linewidth=0)
+            ax.plot(updates, [count / n for count in k], marker, ls="-", ms=4, color=colour, label=name)
+        ax.set(title=title, xlabel="updates", ylim=(-0.03, 1.03))
+    axes[0].set_ylabel("share certified injective")
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return fig
+
+
+def rotated_circle(images: Tensor, angles: Sequence[float], components: Tensor, arc: Tensor, chord: Tensor, side: int) -> Figure:
+    """Some of the rotated images, the curve they trace in pixel space by its first three principal components, and chord against arc."""
+    plt.rcParams.update(STYLE)
+    fig = plt.figure(figsize=(8.6, 5.2), layout="constrained")
+    top, bottom = fig.subfigures(2, 1, height_ratios=[1, 3.6])
+    for ax, i in zip(top.subplots(1, 8), range(0, len(images), len(images) // 8), strict=False):
+        ax.imshow(images[i].reshape(side, side).numpy(force=True), cmap="gray_r")
+        ax.set(title=f"{angles[i]:.0f}°", xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
+    halves = bottom.add_gridspec(1, 2, width_ratios=[1.15, 1])
+    space = bottom.add_subplot(halves[0], projection="3d")
+    closed = torch.cat([components, components[:1]]).numpy(force=True)
+    space.plot(*closed.T[:3], color="#999999", lw=0.8)
+    dots = space.scatter(*components.numpy(force=True).T[:3], c=angles, cmap="twilight", vmin=0, vmax=360, s=9, depthshade=False)
+    space.set(xlabel="component 1", ylabel="component 2", zlabel="component 3")
+    for axis in (space.xaxis, space.yaxis, space.zaxis):
+        axis.set_major_locator(plt.MaxNLocator(4))
+    space.tick_params(labelsize=7, pad=-1)
+    space.set_box_aspect(None, zoom=0.85)
+    bottom.colorbar(dots, ax=space, label="angle (degrees)", ticks=range(0, 361, 90), location="left", shrink=0.7, pad=0.02)
+    ax = bottom.add_subplot(halves[1])
+    far, total = arc.numpy(force=True), 2 * float(arc.max())
+    ax.plot([0, far.max()], [0, far.max()], "--", color=GREY)
+    ax.annotate("straight line", (far.max() * 0.62, far.max() * 0.64), color=GREY, rotation=0, ha="right")
+    along = np.linspace(0, far.max(), 100)
+    ax.plot(along, total / np.pi * np.sin(np.pi * along / total), color=CLASSES[2])
+    ax.annotate("round circle", (far.max(), total / np.pi), xytext=(0, 4), textcoords="offset points", color=CLASSES[2], ha="right")
+    ax.plot(far, chord.numpy(force=True), ".", ms=1.5, color=CLASSES[0], rasterized=True)
+    ax.annotate("images", (far.max(), float(chord.max())), xytext=(0, 4), textcoords="offset points", color=CLASSES[0], ha="right")
+    ax.set(xlabel="distance along the curve", ylabel="distance in pixel space")
+    return fig
+
+
+def _grid(net: CkNetwork, centre: Sequence[float], extent: float, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """A square grid about `centre`, (count, count, 2), and det J of the layer on it."""
+    like = net.readout.weight
+    line = torch.linspace(-extent, extent, count, dtype=like.dtype, device=like.device)
+    x = torch.stack(torch.meshgrid(line + float(centre[0]), line + float(centre[1]), indexing="xy"), -1)
+    det = torch.linalg.det(jacobians(net, x.reshape(-1, 2))[0]).reshape(count, count)
+    return x.numpy(force=True), det.numpy(force=True)
+
+
+def _image(net: CkNetwork, points: np.ndarray) -> np.ndarray:
+    like = net.readout.weight
+    with torch.no_grad():
+        return net.coordinates(torch.as_tensor(points, dtype=like.dtype, device=like.device))[-1].numpy(force=True)
+
+
+def _grid_image(ax, net: CkNetwork, centre: Sequence[float], extent: float, lines: int) -> None:
+    """Draws the image of a grid's lines, in the colour of the sign of det J."""
+    fine = 8 * (lines - 1) + 1
+    x, det = _grid(net, centre, extent, fine)
+    y = _image(net, x.reshape(-1, 2)).reshape(fine, fine, 2)
+    pieces, colours = [], []
+    for curves, signs in ((y[::8], det[::8] < 0), (y[:, ::8].swapaxes(0, 1), (det[:, ::8] < 0).T)):
+        for curve, sign in zip(curves, signs, strict=True):
+            ends = [0, *np.flatnonzero(np.diff(sign)), fine - 1]
+            pieces += [curve[i : j + 1] for i, j in pairwise(ends)]
+            colours += [REVERSED if sign[j] else KEPT for j in ends[1:]]
+    ax.add_collection(LineCollection(pieces, colors=colours, linewidths=[0.9 if colour == REVERSED else 0.5 for colour in colours]))
+    ax.autoscale_view()

@@ -1,0 +1,316 @@
+r"""The limit of many layers: weights that follow a field in l, the equation a network discretises, and measured orders (Eqs. 2-7).
+
+With the layers at $0 = l(0) < \dots < l(L) = 1$ and weights $W(l(n)), b(l(n))$ a $C^k$ network is a scheme for
+
+$$\frac{d^k x}{dl^k} = f(W(l)\,x + b(l)), \qquad \frac{d^i x}{dl^i}(0) = f(W(0)\,x(0) + b(0)), \quad 0 < i < k:$$
+
+the derivatives at the input are not free, because the state starts as x alone and every new entry of it starts as f.
+`solve` hands the same equation to an adaptive solver, `measured_errors` compares, `order_of_convergence` fits the order.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy import stats
+from scipy.integrate import solve_ivp
+from torch import Tensor
+from torchdiffeq import odeint
+
+from . import checks
+from .networks import CkNetwork, _activation, affine, evolve, glorot, stencil
+
+Path = Callable[[Tensor], Tensor]  # of matrices or vectors: l, any shape, to (*l.shape, ...)
+
+
+@dataclass(frozen=True)
+class Fourier:
+    r"""A smooth path in l: $c_0 + \sum_k a_k \cos(2\pi k l) + b_k \sin(2\pi k l)$, of any shape; call it at l."""
+
+    constant: Tensor
+    cosine: Tensor  # (modes, ...)
+    sine: Tensor
+
+    def __call__(self, l: Tensor) -> Tensor:
+        k = torch.arange(1, len(self.cosine) + 1, dtype=self.constant.dtype, device=self.constant.device)
+        angle = 2 * torch.pi * l.to(self.constant)[..., None] * k
+        return self.constant + torch.tensordot(angle.cos(), self.cosine, 1) + torch.tensordot(angle.sin(), self.sine, 1)
+
+
+def smooth_field(dim: int, *, seed: int, scale: float = 3.0, modes: int = 2, device=None) -> tuple[Fourier, Fourier]:
+    """Random smooth paths W(l), (d, d), and b(l), (d,), in float64: Glorot entries × `scale`, mode k smaller than the mean by k²."""
+    generator = torch.Generator().manual_seed(seed)
+    fade = torch.arange(1, modes + 1, dtype=torch.float64, device=device)[:, None, None] ** -2.0
+
+    def path(*shape: int) -> Fourier:
+        draws = ([glorot((dim, dim), generator) for _ in range(count)] for count in (1, modes, modes))
+        mean, cosine, sine = (scale * torch.stack(drawn).to(device) for drawn in draws)
+        parts = mean[0], cosine * fade, sine * fade
+        return Fourier(*parts if len(shape) == 2 else (part[..., 0] for part in parts))
+
+    return path(dim, dim), path(dim)
+
+
+def partition(depth: int, kind: str = "uniform", *, seed: int = 0) -> list[float]:
+    """The steps Δl(n) of a partition of [0, 1] into `depth` layers (Eq. 7), for `CkNetwork(step=...)`.
+
+    `uniform`; `graded`, l(n) = (n/L)²; `random`, L - 1 independent uniform points; `half start`, uniform but for a first step half as long.
+    Errors: ValueError for another kind or a depth below 1.
+    """
+    depth = checks.integer("depth", depth, 1)
+    if kind == "uniform":
+        steps = np.full(depth, 1 / depth)
+    elif kind == "graded":
+        steps = np.diff((np.arange(depth + 1) / depth) ** 2)
+    elif kind == "random":
+        steps = np.diff(np.sort(np.random.default_rng(seed).uniform(size=depth - 1)), prepend=0, append=1)
+    elif kind == "half start":
+        steps = np.r_[0.5, np.ones(depth - 1)] / (depth - 0.5)
+    else:
+        raise ValueError(f"kind is {kind!r}; uniform, graded, random or half start is needed")
+    return steps.tolist()
+
+
+def layer_positions(net: CkNetwork) -> list[float]:
+    """l(0), ..., l(L): the sums of the steps (Eq. 7)."""
+    return list(accumulate(net.steps, initial=0.0))
+
+
+@torch.no_grad()
+def sample_weights(net: CkNetwork, W: Path, b: Path) -> CkNetwork:
+    """Fills the network, in place, with W(l(n)) and b(l(n)) for n = 0, ..., L - 1: each layer's weights stand where it starts.
+
+    Errors: ValueError for shared weights, or paths of another shape than the weights.
+    """
+    if net.shared:
+        raise ValueError("net shares one set of weights; a network with its own in every layer is needed")
+    l = torch.tensor(layer_positions(net)[:-1], dtype=torch.float64)
+    for name, path, parameters in (("W", W, net.weights), ("b", b, net.biases)):
+        values = path(l)
+        needed = (len(l), *parameters[0].shape)
+        if values.shape != needed:
+            raise ValueError(f"{name}(l) has shape {tuple(values.shape)} at the {len(l)} layers; {needed} is needed")
+        for parameter, value in zip(parameters, values, strict=True):
+            parameter.copy_(value)
+    return net
+
+
+def discretise(W: Path, b: Path, steps: Sequence[float], *, order: int | Sequence[int] = 1, activation="tanh") -> CkNetwork:
+    """The float64 network of these steps whose weights follow the paths: Eq. 3 (order 1), Eq. 4 (order 2), and on."""
+    start = b(torch.zeros((), dtype=torch.float64))
+    widths = [len(start)] * (len(steps) + 1)
+    net = CkNetwork(widths, order=order, step=steps, activation=activation, seed=0, dtype=torch.float64, device=start.device)
+    return sample_weights(net, W, b)
+
+
+def solve(
+    W: Path,
+    b: Path,
+    x: Float[Tensor, "points dim"],
+    *,
+    order: int = 1,
+    activation="tanh",
+    at: Sequence[float] = (1.0,),
+    tolerance: float = 1e-11,
+) -> Float[Tensor, "positions points dim"]:
+    """x(l) of d^k x/dl^k = f(W x + b) (Eqs. 5, 6) at the positions `at`, by torchdiffeq's adaptive Dormand-Prince pair of order 5.
+
+    Errors: ValueError for an order below 1 or positions that do not increase from above 0.
+    """
+    order, f = checks.integer("order", order, 1), _activation(activation)
+    start = checks.points(x).mT
+
+    def rate(l: Tensor, state: Tensor) -> Tensor:
+        return torch.cat([state[1:], f(affine(W(l), state[0], b(l)))[None]])
+
+    zero = torch.zeros((), dtype=x.dtype, device=x.device)
+    state = torch.cat([start[None], f(affine(W(zero), start, b(zero))).expand(order - 1, -1, -1)])
+    l = torch.tensor([0.0, *at], dtype=x.dtype, device=x.device)
+    if not (l.diff() > 0).all():
+        raise ValueError(f"at is {list(at)}; increasing positions above 0 are needed")
+    return odeint(rate, state, l, method="dopri5", rtol=tolerance, atol=tolerance)[1:, 0].mT
+
+
+def measured_errors(
+    W: Path, b: Path, x: Float[Tensor, "points dim"], partitions: Sequence[Sequence[float]], *, order: int = 1, activation="tanh"
+) -> list[float]:
+    """Root mean square over points and components of x^(L) - x(1), for a network on each partition."""
+    exact = solve(W, b, x, order=order, activation=activation)[-1]
+    nets = (discretise(W, b, steps, order=order, activation=activation) for steps in partitions)
+    with torch.no_grad():
+        return [float((net.coordinates(x)[-1] - exact).square().mean().sqrt()) for net in nets]
+
+
+class Order(NamedTuple):
+    """A measured order of convergence with its confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def order_of_convergence(steps: Sequence[float], errors: Sequence[float], *, next_term: bool = True, level: float = 0.95) -> Order:
+    r"""The order p of errors $C h^p (1 + a h + \dots)$, with the t-interval of the regression $\log e = c + p \log h + a h$.
+
+    The term a h takes up what finite steps still show of the next order; leave it out (`next_term`) where scatter outweighs it. Give the
+    asymptotic range: steps small enough for the expansion, errors well above the reference's own. Over four steps, each half the one
+    before, one degree of freedom is left and the interval is wide: the first neglected term, h², moves p by a third of its half-width.
+    Errors: ValueError for fewer than four steps, lists of different length, or numbers that are not positive and finite.
+    """
+    h, e = (np.asarray(values, dtype=float).ravel() for values in (steps, errors))
+    if len(h) != len(e) or len(h) < 4:
+        raise ValueError(f"steps has {len(h)} entries, errors {len(e)}; as many of each, at least four, are needed")
+    for name, values in (("steps", h), ("errors", e)):
+        if not (np.isfinite(values) & (values > 0)).all():
+            raise ValueError(f"{name} spans {values.min()} to {values.max()}; positive finite numbers are needed")
+    X = np.stack([np.log(h), np.ones_like(h), h / h.max()][: 3 if next_term else 2], 1)
+    coefficients = np.linalg.lstsq(X, np.log(e), rcond=None)[0]
+    residual, freedom = np.log(e) - X @ coefficients, len(h) - X.shape[1]
+    spread = np.sqrt(residual @ residual / freedom * np.linalg.inv(X.T @ X)[0, 0])
+    p, half = coefficients[0], stats.t.ppf((1 + level) / 2, freedom) * spread
+    return Order(float(p), float(p - half), float(p + half))
+
+
+@torch.no_grad()
+def head(net: CkNetwork, layers: int) -> CkNetwork:
+    """The first `layers` layers of a network, as a network (with an idle readout).
+
+    Errors: ValueError for a count outside 1 to L.
+    """
+    layers = checks.integer("layers", layers, 1)
+    if layers > len(net.weights):
+        raise ValueError(f"layers is {layers}; 1 to {len(net.weights)} is needed")
+    like = net.readout.weight
+    short = CkNetwork(
+        net.widths[: layers + 1],
+        order=net.orders[:layers],
+        step=net.steps[:layers],
+        activation=net.activation,
+        seed=0,
+        dtype=like.dtype,
+        device=like.device,
+    )
+    for parameter, value in zip([*short.weights, *short.biases], [*net.weights[:layers], *net.biases[:layers]], strict=True):
+        parameter.copy_(value)
+    return short
+
+
+def momentum_form(
+    net: CkNetwork, x: Float[Tensor, "points dim"], momentum: float | Sequence[float] = 1.0
+) -> list[Float[Tensor, "points dim"]]:
+    r"""Eq. 4 as the paper rewrites it, $x^{(l+1)} = x^{(l)} + f\,\Delta l^2 + \mu\,\delta x^{(l-1)}$, on an order-2 network's weights.
+
+    `momentum` is $\mu$, one number or one per layer: 1 is the paper's, for steps of one size; on any other partition it has to be
+    $\Delta l(n)/\Delta l(n-1)$, the entry of the first layer being of no effect. Returns the L + 1 coordinates.
+    """
+    x = checks.points(x, net.widths[0], like=net.readout.weight)
+    f = _layer_functions(net)
+    factors = [momentum] * len(f) if isinstance(momentum, int | float) else momentum
+    xs = [x, x + net.steps[0] * f[0](x)]
+    for n in range(1, len(f)):
+        xs.append(xs[n] + net.steps[n] ** 2 * f[n](xs[n]) + factors[n] * (xs[n] - xs[n - 1]))
+    return xs
+
+
+def leapfrog(net: CkNetwork, x: Float[Tensor, "points dim"]) -> list[Float[Tensor, "points dim"]]:
+    r"""The central first difference $x^{(l+1)} = x^{(l-1)} + 2\,\Delta l\,f(x^{(l)})$ on a network's weights, Eq. 2 in the first layer.
+
+    Second order for Eq. 5, with a parasitic solution that alternates in sign and grows where the flow contracts.
+    """
+    x = checks.points(x, net.widths[0], like=net.readout.weight)
+    f = _layer_functions(net)
+    xs = [x, x + net.steps[0] * f[0](x)]
+    for n in range(1, len(f)):
+        xs.append(xs[n - 1] + 2 * net.steps[n] * f[n](xs[n]))
+    return xs
+
+
+@torch.no_grad()
+def implicit(net: CkNetwork, bias: bool = True) -> CkNetwork:
+    """The network with its steps moved into the weights: step 1, W Δl and, unless `bias` is off, b Δl, for a network of order 1 (Eq. 2).
+
+    It computes the same map where the activation is positively homogeneous (ReLU). Errors: ValueError for another order.
+    """
+    if set(net.orders) != {1}:
+        raise ValueError(f"net has orders {net.orders}; order 1 in every layer is needed")
+    inside = CkNetwork(net.widths, activation=net.activation, seed=0, dtype=net.readout.weight.dtype, device=net.readout.weight.device)
+    inside.load_state_dict(net.state_dict())
+    for W, b, h in zip(inside.weights, inside.biases, net.steps, strict=True):
+        W.mul_(h)
+        b.mul_(h if bias else 1.0)
+    return inside
+
+
+def nonaffine_share(x: Float[Tensor, "points dim"], y: Float[Tensor, "points out"]) -> float:
+    """How far y(x) is from affine: the norm of its residual from the best affine map over the norm of y about its mean, 0 to 1."""
+    design = torch.cat([x, torch.ones_like(x[:, :1])], 1)
+    residual = y - design @ torch.linalg.lstsq(design, y).solution
+    return float(residual.norm() / (y - y.mean(0)).norm())
+
+
+def variation(values: Float[Tensor, "runs layers entries"]) -> Float[Tensor, " runs"]:
+    r"""Von Neumann's ratio of weights along the layers: $\sum_n |w_{n+1} - w_n|^2 \big/ 2 \sum_n |w_n - \bar w|^2$ for each run.
+
+    Near 1 for independent layers, 0 in the limit of many layers if the weights follow a path of bounded variation in l.
+    Source: J. von Neumann, Ann. Math. Stat. 12 (1941) 367.
+    """
+    return values.diff(dim=1).square().sum((1, 2)) / (2 * (values - values.mean(1, keepdim=True)).square().sum((1, 2)))
+
+
+def random_layers(
+    x: Float[Tensor, "points dim"], depth: int, step: float, *, draws: int, seed: int = 0
+) -> Float[Tensor, "draws points dim"]:
+    """x^(L) of `draws` tanh networks of order 1 whose layers are drawn independently (Glorot, no bias): no path in l underlies them."""
+    generator = torch.Generator().manual_seed(seed)
+    dim = x.shape[1]
+    weights = [torch.stack([glorot((dim, dim), generator) for _ in range(draws)]).to(x) for _ in range(depth)]
+    biases = [x.new_zeros(draws, dim)] * depth
+    return evolve([x.mT.expand(draws, -1, -1)], weights, biases, [stencil(1, 1, step)] * depth, torch.tanh)[-1][0].mT
+
+
+class EqualStart(CkNetwork):
+    """A network whose layers start from the same weights: the seed draws the first layer's, the others copy it, and training parts them."""
+
+    def draw(self, seed: int) -> list[Tensor]:
+        drawn = dict(zip(self.parameters(), super().draw(seed), strict=True))
+        for parameters in (self.weights, self.biases):
+            drawn.update(dict.fromkeys(parameters, drawn[parameters[0]]))
+        return [drawn[parameter] for parameter in self.parameters()]
+
+
+def ordered_product(A: Float[Tensor, "layers dim dim"], steps: Sequence[float], *, reverse: bool = False) -> Float[Tensor, "dim dim"]:
+    """The product of I + A(n) Δl(n) over the layers, the last leftmost (Eq. 12); `reverse` puts the first leftmost, which is wrong."""
+    P = torch.eye(A.shape[-1], dtype=A.dtype, device=A.device)
+    for A_n, h in zip(A, steps, strict=True):
+        P = P + h * (P @ A_n if reverse else A_n @ P)
+    return P
+
+
+def path_ordered_exponential(A: Path, dim: int, *, start: float = 0.0, end: float = 1.0, breaks: Sequence[float] = ()) -> np.ndarray:
+    """P(end) of dP/dl = A(l) P, P(start) = I, (d, d), by scipy's DOP853, restarted at the `breaks` where A jumps."""
+
+    def rate(l: float, P: np.ndarray) -> np.ndarray:
+        return (A(torch.tensor(l, dtype=torch.float64)).numpy() @ P.reshape(dim, dim)).ravel()
+
+    P = np.eye(dim)
+    for a, b in pairwise([start, *(l for l in breaks if start < l < end), end]):
+        P = solve_ivp(rate, (a, np.nextafter(b, a)), P.ravel(), method="DOP853", rtol=1e-12, atol=1e-13).y[:, -1].reshape(dim, dim)
+    return P
+
+
+def product_bound(M: float, oscillations: Sequence[float], steps: Sequence[float]) -> float:
+    r"""The proof's bound on the error of `ordered_product`, $e^M (\sum_n \omega_n \Delta l(n) + \tfrac12 M^2 \sum_n \Delta l(n)^2)$.
+
+    M bounds $\lVert A(l)\rVert$ on [0, 1], $\omega_n$ the oscillation $\lVert A(l) - A(l(n))\rVert$ on the n-th interval of the partition.
+    """
+    h, omega = np.asarray(steps, dtype=float), np.asarray(oscillations, dtype=float)
+    return float(np.exp(M) * (omega @ h + M**2 / 2 * (h @ h)))
+
+
+def _layer_functions(net: CkNetwork) -> list[Callable[[Tensor], Tensor]]:
+    """f of every layer, on points in rows."""
+    return [lambda x, W=W, b=b: net.activation(x @ W.mT + b) for W, b in zip(net.weights, net.biases, strict=True)]

@@ -1,0 +1,27 @@
+"""For all tests: shapes in riemlib's types are checked at every call, and a CUDA device where there is one."""
+
+import pytest
+import torch
+from hypothesis import settings
+from jaxtyping import config, install_import_hook
+
+install_import_hook("riemlib", "beartype.beartype")  # before anything imports riemlib
+
+settings.register_profile("riemlib", derandomize=True, deadline=None, max_examples=40)
+settings.load_profile("riemlib")
+
+
+@pytest.fixture
+def cuda() -> torch.device:
+    """A CUDA device; the test is skipped where there is none."""
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    return torch.device("cuda")
+
+
+@pytest.fixture
+def untyped():
+    """The functions as users meet them, without the run-time check of types: what riemlib itself refuses, and how fast it is."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)

@@ -1,0 +1,303 @@
+import math
+from itertools import permutations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from riemlib import CkNetwork, charts, jacobians, ledger
+from riemlib.evidence import wilson
+
+F64 = {"dtype": torch.float64}
+
+
+def gaussian(*shape, seed=0, scale=1.0):
+    return scale * torch.randn(*shape, **F64, generator=torch.Generator().manual_seed(seed))
+
+
+def determinant(M):
+    """Leibniz's sum over permutations: shares no code with a factorisation."""
+    total = 0.0
+    for p in permutations(range(len(M))):
+        inversions = sum(p[i] > p[j] for i in range(len(p)) for j in range(i + 1, len(p)))
+        total += (-1) ** inversions * math.prod(float(M[i, p[i]]) for i in range(len(p)))
+    return total
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3, 4])
+def test_principal_minors_are_the_determinants_of_the_diagonal_blocks(dim):
+    M = gaussian(2, 3, dim, dim)
+    minors = charts.principal_minors(M)
+    assert minors.shape == (2, 3, 2**dim - 1)
+    for number in range(1, 2**dim):
+        rows = [i for i in range(dim) if number >> i & 1]
+        assert float(minors[1, 2, number - 1]) == pytest.approx(determinant(M[1, 2][rows][:, rows]), rel=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("M", "expected"),
+    [
+        ([[1.0, 0.0], [0.0, 1.0]], True),
+        ([[1.0, -3.0], [2.0, 0.1]], True),
+        ([[-1.0, -2.0], [2.0, -1.0]], False),  # positive determinant, negative diagonal
+        ([[1.0, 2.0], [2.0, 1.0]], False),  # positive diagonal, negative determinant
+        ([[1.0, 1.0], [1.0, 1.0]], False),  # a minor of zero
+        ([[0.1, 0.3], [0.1, 0.3]], False),  # zero, but for rounding
+    ],
+)
+def test_is_p_matrix(M, expected):
+    assert bool(charts.is_p_matrix(torch.tensor(M, **F64))) is expected
+
+
+def test_a_minor_that_is_zero_to_rounding_is_not_positive():
+    """Singular by construction; rounding leaves some determinants a little above zero, which must certify nothing."""
+    x = gaussian(200, 3).abs()
+    M = x[:, :, None] * x[:, None, :]
+    assert bool((torch.linalg.det(M) > 0).any())
+    assert not charts.is_p_matrix(M).any()
+
+
+def test_p_matrix_ignores_the_scale():
+    M = torch.tensor([[1.0, -3.0], [2.0, 0.1]], **F64)
+    assert charts.is_p_matrix(torch.stack([1e-30 * M, 1e30 * M])).all()
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu", "sigmoid", "softplus"])
+@pytest.mark.parametrize("step", [1.0, 0.3])
+def test_certificate_switches_where_a_layer_of_width_one_stops_increasing(activation, step):
+    """1 + h s w > 0: just above that weight the layer is certified and increases, just below it does neither."""
+    largest = {"tanh": 1.0, "relu": 1.0, "sigmoid": 0.25, "softplus": 1.0}[activation]
+    z = torch.linspace(-30, 30, 6001, **F64)[:, None]
+    for factor, certain in ((0.99, True), (1.01, False)):
+        W = torch.full((1, 1), -factor / (largest * step), **F64)
+        layer = charts.one_layer(W, torch.zeros(1, **F64), step=step, activation=activation)
+        x = (z / W).sort(0).values
+        increases = bool((layer.coordinates(x)[1].diff(dim=0) > 0).all())
+        assert charts.certificates(layer) == [certain] and increases is certain
+
+
+@pytest.mark.parametrize(
+    ("order", "activation", "expected"),
+    [
+        (0, "tanh", [True, True, True]),
+        (0, "relu", [False, False, False]),
+        (0, "softplus", [True, True, True]),
+        (1, "tanh", [False, True, True]),
+        (2, "tanh", [True, True, True]),  # the first layer folds x, but (x', D_1') gives x back
+        ([1, 2, 3], "tanh", [False, True, True]),
+        ([1, 2, 1], "tanh", [False, True, False]),  # D_1 is forgotten
+        ([1, 2, 0], "tanh", [False, True, False]),
+        ([1, 2, 2], "relu", [False, True, True]),
+    ],
+)
+def test_certificates_by_order(order, activation, expected):
+    net = CkNetwork([2] * 4, order=order, activation=activation, seed=0, **F64)
+    with torch.no_grad():
+        net.weights[0].copy_(torch.tensor([[-3.0, 0.2], [0.1, 0.4]]))  # folds where it is of order 1
+        for W in net.weights[1:]:
+            W.copy_(torch.tensor([[0.5, -0.2], [0.3, 0.1]]))
+    assert charts.certificates(net) == expected
+    assert charts.is_chart(net) is all(expected)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6), order=st.lists(st.integers(1, 4), min_size=1, max_size=4), step=st.sampled_from([1.0, 0.2]))
+def test_a_certified_layer_can_be_inverted_whatever_the_activation(seed, order, step):
+    """Orders of 2 and more, and layers that add an entry: the explicit inverse returns the state, though this f is not monotone."""
+    net = CkNetwork([3] * (len(order) + 1), order=order, step=step, activation=torch.sin, seed=seed, **F64)
+    states = net.states(gaussian(20, 3, seed=seed))
+    for l, k in enumerate(order):
+        before, after = net.entries[l], net.entries[l + 1]
+        if after < before or (before == after == 1):
+            continue
+        D = [*states[l + 1].split(3, dim=1)]
+        m = min(k, before)
+        found = [D[i] - step * D[i + 1] for i in range(m - 1)]  # x' - h D_1' = x, and so on
+        if after > before and m == 1:
+            found = [D[0] - step * D[1]]
+        else:
+            f = torch.sin(found[0] @ net.weights[l].detach().mT + net.biases[l].detach())
+            found.append(D[m - 1] - step * f)
+        assert torch.allclose(torch.cat(found, 1), states[l], atol=1e-10)
+
+
+def test_the_rank_decides_order_zero():
+    W = gaussian(3, 2)
+    b = torch.zeros(3, **F64)
+    assert charts.is_chart(charts.one_layer(W, b, order=0))
+    assert not charts.is_chart(charts.one_layer(W[:, :1] @ W[:1, :], b, order=0))  # rank 1
+    assert not charts.is_chart(charts.one_layer(W.mT.contiguous(), b[:2], order=0))  # narrowing
+
+
+def test_certificates_of_wide_layers_are_sound():
+    """Above the width of the minors: a small residual is certified, a reflected one is not, and width does not matter at order 2."""
+    W = gaussian(40, 40, scale=40**-0.5)
+    b = torch.zeros(40, **F64)
+    assert charts.is_chart(charts.one_layer(W, b, step=0.2))
+    one_direction = torch.cat([torch.tensor([-3.0], **F64), torch.zeros(39, **F64)]).diag()
+    assert not charts.is_chart(charts.one_layer(one_direction, b))
+    assert charts.is_chart(CkNetwork([40] * 3, order=2, seed=0))
+
+
+def test_unknown_slopes_are_refused_only_where_they_matter():
+    for order in (0, 1):
+        with pytest.raises(ValueError, match="slopes are unknown; one of tanh, relu, sigmoid, softplus"):
+            charts.certificates(CkNetwork([2, 2], order=order, activation=torch.sin))
+    assert charts.is_chart(CkNetwork([2] * 3, order=2, activation=torch.sin))
+
+
+def relu_layers(dim, count=200):
+    """Random layers, and how many preimages the images of their pieces and some random points have."""
+    W, b = gaussian(count, dim, dim, scale=1.2 * dim**-0.5), gaussian(count, dim, seed=1)
+    x = charts.points_on_pieces(W, b)
+    y = torch.cat([x + torch.relu(x @ W.mT + b[:, None]), gaussian(count, 20, dim, seed=2, scale=3.0)], 1)
+    return W, b, y
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_p_matrix_criterion_against_preimage_counts(dim):
+    W, b, y = relu_layers(dim)
+    bijective = (charts.relu_preimages(W, b, y)[1].sum(-1) == 1).all(1)
+    M = torch.eye(dim, **F64) + W
+    assert torch.equal(charts.is_p_matrix(M), bijective)
+    assert 0 < int(bijective.sum()) < len(W)
+    if dim > 1:
+        assert not torch.equal(torch.linalg.det(M) > 0, bijective)
+    assert not torch.equal(torch.linalg.matrix_norm(W, 2) < 1, bijective)
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+@pytest.mark.parametrize("step", [1.0, 0.5])
+def test_relu_preimages_are_all_of_them(dim, step):
+    W, b, _ = relu_layers(dim)
+    x = gaussian(len(W), 30, dim, seed=3, scale=2.0)
+    y = x + step * torch.relu(x @ W.mT + b[:, None])
+    solutions, found = charts.relu_preimages(W, b, y, step)
+    image = solutions + step * torch.relu(torch.einsum("lab,lnpb->lnpa", W, solutions) + b[:, None, None])
+    assert ((image - y[:, :, None]).norm(dim=-1)[found] < 1e-7).all()  # each is a preimage
+    near = (solutions - x[:, :, None]).norm(dim=-1).masked_fill(~found, torch.inf).amin(-1)
+    assert (near < 1e-7).all()  # and the point that y came from is among them
+
+
+def test_absolute_value():
+    """x + relu(-2x) = |x| has two preimages above zero and none below."""
+    W, b = torch.full((1, 1), -2.0, **F64), torch.zeros(1, **F64)
+    x, found = charts.relu_preimages(W, b, torch.tensor([[1.5], [-1.5]], **F64))
+    assert found.sum(-1).tolist() == [2, 0]
+    assert sorted(x[0][found[0]].flatten().tolist()) == [-1.5, 1.5]
+    with pytest.raises(ValueError, match="piece of the layer is singular"):
+        charts.relu_preimages(-torch.ones(1, 1, **F64), b, torch.ones(1, 1, **F64))
+
+
+def test_points_on_pieces():
+    W, b = gaussian(5, 3, 3), gaussian(5, 3, seed=1)
+    z = torch.einsum("lab,lpb->lpa", W, charts.points_on_pieces(W, b, on=0.5, off=-2.0)) + b[:, None]
+    expected = torch.where(charts.patterns(3), 0.5, -2.0).to(**F64)
+    assert torch.allclose(z, expected.expand_as(z), atol=1e-9)
+    assert charts.patterns(2).tolist() == [[False, False], [True, False], [False, True], [True, True]]
+    with pytest.raises(ValueError, match="W is singular"):
+        charts.points_on_pieces(torch.zeros(2, 2, **F64), torch.zeros(2, **F64))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_newton_finds_three_preimages_where_a_tanh_layer_folds_and_one_where_it_is_certified(seed):
+    W, b = gaussian(2, 2, seed=seed), gaussian(2, seed=seed + 100)
+    layer = charts.one_layer(W, b)
+    corners = charts.points_on_pieces(W, b, on=0.0, off=8.0)
+    y = layer.coordinates(corners)[-1][torch.linalg.det(jacobians(layer, corners)[0]).argmin()].detach()
+    found = charts.preimages(layer, y, reach=1.01)
+    assert torch.allclose(layer.coordinates(found)[-1], y.expand_as(found), atol=1e-9)
+    certain = charts.is_chart(layer)
+    assert certain or bool((charts.principal_minors(torch.eye(2, **F64) + W) < 0).any())
+    assert len(found) == 1 if certain else len(found) >= 3 and len(found) % 2 == 1  # degree 1: an odd number
+
+
+def test_preimages_of_a_fold_in_one_dimension():
+    """x - 3/2 tanh x = 0 has three roots; of y = 5 there is one."""
+    layer = charts.one_layer(torch.ones(1, 1, **F64), torch.zeros(1, **F64), step=1.0, activation=lambda z: -1.5 * torch.tanh(z))
+    assert len(charts.preimages(layer, torch.zeros(1, **F64), reach=2.0)) == 3
+    assert len(charts.preimages(layer, torch.full((1,), 5.0, **F64), reach=2.0)) == 1
+
+
+def test_one_layer_is_that_layer():
+    net = CkNetwork([2] * 4, seed=3, step=0.5, **F64)
+    x = net.coordinates(gaussian(10, 2))
+    layer = charts.one_layer(net.weights[1], net.biases[1], step=0.5)
+    assert torch.equal(layer.coordinates(x[1])[1], x[2])
+    assert not torch.equal(charts.one_layer(net.weights[1], net.biases[1]).coordinates(x[1])[1], x[2])
+
+
+def test_rotated_images():
+    image = np.zeros((8, 8))
+    image[1:6, 2:5] = np.arange(15).reshape(5, 3)
+    turned = charts.rotated_images(image, [0, 90, 180, 360]).reshape(4, 8, 8).numpy()
+    assert np.allclose(turned[1], np.rot90(turned[0]), atol=1e-10)
+    assert np.allclose(turned[2], np.rot90(turned[0], 2), atol=1e-10)
+    assert np.allclose(turned[3], turned[0], atol=1e-10)
+    assert not np.allclose(turned[1], turned[0], atol=1e-3)
+    assert turned[0].mean() == pytest.approx(image.mean() / 1.5**2)  # the frame takes no brightness away
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_local_dimension(dim):
+    side = {1: 200, 2: 25, 3: 11}[dim]
+    grid = torch.cartesian_prod(*[torch.linspace(0, 1, side, **F64)] * dim).reshape(-1, dim)
+    curved = torch.cat([grid, 0.1 * (grid**2).sum(1, keepdim=True)], 1) @ gaussian(dim + 1, 20)
+    found = charts.local_dimension(curved, neighbours=3**dim)
+    assert float(found.double().mean()) == pytest.approx(dim, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: charts.principal_minors(torch.zeros(2, 3)), r"M has shape \(2, 3\); \(..., d, d\)"),
+        (lambda: charts.principal_minors(torch.zeros(13, 13)), "d from 1 to 12"),
+        (lambda: charts.is_p_matrix(torch.tensor([[math.nan]])), "not finite"),
+        (lambda: charts.preimages(CkNetwork([2, 2]), torch.zeros(3), reach=1.0), "one width for all three"),
+        (lambda: charts.preimages(CkNetwork([2, 2]), torch.zeros(2), reach=0.0), "reach is 0.0"),
+        (lambda: charts.relu_preimages(torch.eye(2), torch.zeros(2), torch.zeros(1, 2), step=-1.0), "step is -1.0"),
+        (lambda: charts.local_dimension(torch.zeros(5, 2), neighbours=1), "neighbours is 1; 2 to 5"),
+        (lambda: charts.local_dimension(torch.zeros(5, 2), neighbours=6), "neighbours is 6; 2 to 5"),
+        (lambda: charts.rotated_images(np.zeros((6, 6)), [0]), "side divisible by 4"),
+        (lambda: charts.rotated_images(np.zeros((8, 4)), [0]), r"image has shape \(8, 4\)"),
+        (lambda: wilson(3, 2), "k is 3 of n = 2"),
+        (lambda: wilson(0, 0), "n is 0; at least 1"),
+        (lambda: wilson(1, 2, level=1.0), "level is 1.0"),
+    ],
+)
+@pytest.mark.usefixtures("untyped")
+def test_refusals(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_meta_device():
+    M = torch.empty(4, 3, 3, device="meta")
+    assert charts.principal_minors(M).shape == (4, 7) and charts.principal_minors(M).device.type == "meta"
+    assert charts.is_p_matrix(M).shape == (4,)
+    W, b, y = (torch.empty(4, *shape, device="meta") for shape in ((2, 2), (2,), (5, 2)))
+    assert charts.points_on_pieces(W, b).device.type == "meta"
+    assert all(found.device.type == "meta" for found in charts.relu_preimages(W, b, y))
+    assert charts.local_dimension(y[0], neighbours=3).device.type == "meta"
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 10), (3, 10), (10, 10), (73, 100), (4, 1000)])
+def test_wilson_ends_solve_the_score_equation(k, n):
+    """At each end, |k/n - p| = z √(p (1 - p) / n); the normal approximation about k/n does not solve it."""
+    z = 1.959963984540054
+    for p in wilson(k, n):
+        assert 0 <= p <= 1
+        assert abs(k / n - p) == pytest.approx(z * math.sqrt(p * (1 - p) / n), abs=1e-12)
+    low, high = wilson(k, n)
+    assert low <= k / n <= high and low < high
+    assert wilson(k, n, level=0.99)[1] >= high
+
+
+def test_verdicts_of_this_section():
+    """The rules as section 2 uses them: a fold refutes, its absence confirms, nothing tried decides nothing."""
+    assert ledger.universal(1, 400, shown="|x|").verdict == "refuted"
+    assert ledger.universal(0, 400, shown="none").verdict == "confirmed"
+    assert ledger.universal(0, 0, shown="none").verdict == "undecided"
+    assert ledger.condition(5, 5, 5, 5, when="the layer does not widen").verdict == "confirmed with conditions"

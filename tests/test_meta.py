@@ -1,0 +1,111 @@
+"""Device and dtype: every public function on the `meta` device, where a tensor made on the CPU is an error, and away from defaults.
+
+On `meta` there are shapes and no values, so a branch on a value fails as well.
+"""
+
+import pytest
+import torch
+from reference import CASES, error, network, points, silu, spd
+
+import riemlib as rl
+
+META = torch.device("meta")
+
+
+def on_meta(**case):
+    return network(**case).to(META)
+
+
+def where(found) -> set[str]:
+    """The devices of all tensors in lists, dictionaries and data classes."""
+    if isinstance(found, torch.Tensor):
+        return {found.device.type}
+    if isinstance(found, torch.nn.Module):
+        return {p.device.type for p in found.parameters()}
+    if isinstance(found, dict):
+        found = found.values()
+    elif not isinstance(found, list | tuple):
+        found = vars(found).values() if hasattr(found, "__dict__") else []
+    return set().union(*map(where, found))
+
+
+def calls():
+    x, d = points(5, 2).to(META), spd(2).to(META)
+    each, g, plane = spd(2, 5).to(META), spd(3, 5).to(META), spd(2, 5).to(META)
+    sample = rl.Sample(x, torch.zeros(5, dtype=torch.int64, device=META), x[:, 0])
+    training = dict(batch_size=2, updates=3, learning_rate=1e-2, progress=False, snapshots=[0, 3])
+    shared = dict(widths=[2] * 4, shared=True, order=2)
+    return {
+        "spiral": lambda: rl.spiral(10, noise=0.1, device=META),
+        "spiral moved": lambda: rl.spiral(10).to("meta"),
+        "CkNetwork": lambda: rl.CkNetwork([2, 2], device=META, seed=0),
+        "redraw": lambda: on_meta(**CASES["mixed"]).redraw(0),
+        "coordinates": lambda: on_meta(**CASES["mixed"]).coordinates(x),
+        "states": lambda: on_meta(**CASES["mixed"]).states(x),
+        "logits": lambda: on_meta(**CASES["mixed"])(x),
+        "jacobians": lambda: rl.jacobians(on_meta(**CASES["mixed"]), x),
+        "custom activation": lambda: rl.jacobians(on_meta(widths=[2] * 4, activation=silu), x),
+        "pushforward": lambda: rl.pushforward(on_meta(**CASES["mixed"]), x, 2),
+        "pushforward from the output": lambda: rl.pushforward(on_meta(widths=[2] * 4), x, 3),
+        "pullback_metrics": lambda: rl.pullback_metrics(on_meta(**CASES["mixed"]), x),
+        "pullback_metrics, one matrix": lambda: rl.pullback_metrics(on_meta(**CASES["mixed"]), x, d),
+        "pullback_metrics, one per point": lambda: rl.pullback_metrics(on_meta(**CASES["mixed"]), x, each),
+        "pullback_metric": lambda: rl.pullback_metric(on_meta(**CASES["mixed"]), x, d),
+        "pullback_metric of points": lambda: rl.pullback_metric(lambda p: p.sin(), x, each),
+        "squared_length": lambda: rl.squared_length(plane, x),
+        "balls": lambda: rl.balls(g, 0.1),
+        "outline": lambda: rl.balls(plane, 0.1).outline(x),
+        "fit": lambda: rl.fit(on_meta(**shared), sample, seeds=[0, 1], **training),
+        "fit moves": lambda: rl.fit(network(widths=[2] * 4), rl.spiral(5, dtype=torch.float64), seeds=[0, 1], device="meta", **training),
+    }
+
+
+@pytest.mark.parametrize("call", calls())
+def test_meta(call):
+    assert where(calls()[call]()) == {"meta"}
+
+
+@pytest.mark.parametrize("slip", [lambda z: z + torch.zeros(2, 1, dtype=z.dtype, device="cpu"), lambda z: z if z.sum() > 0 else -z])
+def test_meta_is_no_free_pass(slip):
+    """The controls: a tensor made on the CPU, or a branch on a value, on the way."""
+    net, x = network(widths=[2] * 4, activation=slip), points(5, 2)
+    rl.pullback_metrics(net, x)
+    with pytest.raises(RuntimeError):
+        rl.pullback_metrics(net.to(META), x.to(META))
+
+
+def test_defaults_do_not_leak():
+    """A default device or dtype set by the user changes nothing where both are given."""
+    net, sample = network(**CASES["mixed"]), rl.spiral(40, noise=0.1, dtype=torch.float64, device="cpu")
+    training = dict(seeds=[1, 2], batch_size=15, updates=5, learning_rate=1e-2, progress=False)
+    x, matrix = sample.x, spd(2)
+
+    def everything():
+        return [
+            *rl.pullback_metrics(net, x, matrix),
+            *rl.jacobians(net, x),
+            rl.pushforward(net, x),
+            rl.balls(rl.pullback_metric(net, x), 0.1).outline(x),
+            rl.fit(net, sample, **training).loss,
+        ]
+
+    expected = everything()
+    with torch.device("meta"):
+        again = rl.spiral(40, noise=0.1, dtype=torch.float64, device="cpu")
+        drawn = rl.CkNetwork([2] * 10, seed=0, dtype=torch.float64, device="cpu")
+        found = everything()
+        assert rl.CkNetwork([2, 2]).readout.weight.device == rl.spiral(4).x.device == META
+    assert torch.equal(again.x, x) and torch.equal(drawn.weights[3], network(**CASES["mixed"]).weights[3])
+    assert error(found, expected) == 0
+
+
+def test_cuda(cuda):
+    """The same numbers on a GPU: data, weights and minibatches do not depend on the device."""
+    sample, net = rl.spiral(60, noise=0.1, dtype=torch.float64), network(**CASES["mixed"])
+    there = network(**CASES["mixed"]).to(cuda)
+    assert torch.equal(rl.spiral(60, noise=0.1, dtype=torch.float64, device=cuda).x.cpu(), sample.x)
+    training = dict(seeds=[1, 2], batch_size=25, updates=5, learning_rate=1e-2, progress=False)
+    here, moved = rl.fit(net, sample, **training), rl.fit(there, sample.to(cuda), **training)
+    assert where(moved) == {"cuda"}
+    assert error([moved.loss.cpu()], [here.loss]) < 1e-10
+    assert error([p.cpu() for p in there.states(sample.x.to(cuda))], net.states(sample.x)) < 1e-10

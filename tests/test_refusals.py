@@ -1,0 +1,175 @@
+"""Bad input is refused at the door: a ValueError, or a TypeError for a type, that names the argument, what was given and what is needed."""
+
+import numpy as np
+import pytest
+import torch
+from reference import network, points
+
+import riemlib as rl
+
+pytestmark = pytest.mark.usefixtures("untyped")  # riemlib's own refusals, not those of the run-time type check
+
+NAN, INF = float("nan"), float("inf")
+X = points(5, 2)
+
+
+def net(**changes):
+    return network(**{"widths": [2, 2, 2, 2], **changes})
+
+
+def metric(*rows):
+    return torch.tensor([rows] * 5, dtype=torch.float64)
+
+
+def induced(eta):
+    return rl.pullback_metrics(net(), X, eta)
+
+
+def of_sine(eta):
+    return rl.pullback_metric(torch.sin, X, eta)
+
+
+def train(of=None, sample=None, **changes):
+    sample = sample or rl.spiral(20, dtype=torch.float64)
+    settings = dict(seeds=[0], batch_size=10, updates=2, learning_rate=1e-2, progress=False)
+    return rl.fit(of or net(), sample, **{**settings, **changes})
+
+
+def sample(x=None, label=None):
+    good = rl.spiral(20, dtype=torch.float64)
+    return rl.Sample(good.x if x is None else x, good.label if label is None else label, good.position)
+
+
+def at(x, where, value):
+    x = x.clone()
+    x[where] = value
+    return x
+
+
+# name -> (call, error, what the message names, what it says was given, what it says is needed)
+REFUSED = {
+    "no points": (lambda: net()(torch.zeros(0, 2).double()), ValueError, "x", r"\(0, 2\)", "at least one point"),
+    "NaN": (lambda: net().coordinates(at(X, (1, 1), NAN)), ValueError, "x", "not finite", "finite"),
+    "infinity": (lambda: net().states(at(X, (0, 0), INF)), ValueError, "x", "not finite", "finite"),
+    "wide points": (lambda: net()(points(5, 3)), ValueError, "x", r"\(5, 3\)", r"\(n, 2\)"),
+    "one point": (lambda: net()(X[0]), ValueError, "x", r"\(2,\)", r"\(n, 2\)"),
+    "three axes": (lambda: net()(X[None]), ValueError, "x", r"\(1, 5, 2\)", r"\(n, 2\)"),
+    "array": (lambda: net()(X.numpy()), TypeError, "x", "ndarray", "tensor"),
+    "list": (lambda: net()([[0.0, 1.0]]), TypeError, "x", "list", "tensor"),
+    "integers": (lambda: net()(torch.zeros(5, 2, dtype=torch.int64)), TypeError, "x", "int64", "floating"),
+    "other dtype": (lambda: net()(X.float()), TypeError, "x", "float32", "float64"),
+    # networks
+    "no layer": (lambda: net(widths=[2]), ValueError, "widths", r"\[2\]", "at least one layer"),
+    "width 0": (lambda: net(widths=[2, 0]), ValueError, "widths", "0", "at least 1"),
+    "width 2.5": (lambda: net(widths=[2, 2.5]), TypeError, "widths", "2.5", "integer"),
+    "one width": (lambda: net(widths=2), TypeError, "widths", "2", "integers"),
+    "residual width": (lambda: net(widths=[2, 2, 3]), ValueError, "widths", "2 to 3 at layer 2.*order 1", "order 0"),
+    "width at order 2": (lambda: net(widths=[3, 2], order=2), ValueError, "widths", "3 to 2 at layer 1.*order 2", "order 0"),
+    "shared width": (lambda: net(widths=[2, 3], order=0, shared=True), ValueError, "widths", "2 to 3 at layer 1.*shared", "order 0"),
+    "order -1": (lambda: net(order=-1), ValueError, "order", "-1", "at least 0"),
+    "order 1.5": (lambda: net(order=1.5), TypeError, "order", "1.5", "integer"),
+    "order True": (lambda: net(order=True), TypeError, "order", "True", "integer"),
+    "order by name": (lambda: net(order="two"), TypeError, "order", "'t'|'two'", "integer"),
+    "orders short": (lambda: net(order=[1, 1]), ValueError, "order", "2 entries", "3 layers"),
+    "step 0": (lambda: net(step=0), ValueError, "step", "0", "positive"),
+    "step negative": (lambda: net(step=[1, 1, -0.5]), ValueError, "step", "-0.5", "positive"),
+    "step NaN": (lambda: net(step=NAN), ValueError, "step", "nan", "finite"),
+    "step infinite": (lambda: net(step=[1, INF, 1]), ValueError, "step", "inf", "finite"),
+    "step text": (lambda: net(step=[1, "1", 1]), TypeError, "step", "'1'", "number"),
+    "partition long": (lambda: net(step=[0.1] * 4), ValueError, "step", "4 entries", "3 layers"),
+    "activation": (lambda: net(activation="swish"), ValueError, "activation", "swish", "tanh, relu, sigmoid, softplus"),
+    "activation None": (lambda: net(activation=None), ValueError, "activation", "None", "callable"),
+    "activation shape": (lambda: net(activation=torch.sum), ValueError, "activation", "sum", "pointwise"),
+    "activation list": (lambda: net(activation=["tanh"]), ValueError, "activation", "tanh", "callable"),
+    "one class": (lambda: net(classes=1), ValueError, "classes", "1", "at least 2"),
+    # spirals
+    "too few": (lambda: rl.spiral(2, arms=3), ValueError, "n", "2", "at least 3"),
+    "points 1.5": (lambda: rl.spiral(1.5), TypeError, "n", "1.5", "integer"),
+    "no arm": (lambda: rl.spiral(5, arms=0), ValueError, "arms", "0", "at least 1"),
+    "turns": (lambda: rl.spiral(5, turns=-1.0), ValueError, "turns", "-1", "non-negative"),
+    "turns NaN": (lambda: rl.spiral(5, turns=NAN), ValueError, "turns", "nan", "finite"),
+    "noise": (lambda: rl.spiral(5, noise=-0.1), ValueError, "noise", "-0.1", "non-negative"),
+    # metrics
+    "layer": (lambda: rl.pushforward(net(), X, 4), ValueError, "layer", "4", "0 to 3"),
+    "layer -1": (lambda: rl.pushforward(net(), X, -1), ValueError, "layer", "-1", "at least 0"),
+    "eta shape": (lambda: induced(torch.eye(3).double()), ValueError, "output_metric", r"\(3, 3\)", r"2, 2\)"),
+    "eta points": (lambda: induced(metric([1, 0], [0, 1])[:4]), ValueError, "output_metric", r"\(4, 2, 2\)", r"\(5, 2, 2\)"),
+    "eta skew": (lambda: induced(metric([1, 1], [0, 1])), ValueError, "output_metric", "not symmetric", "g_ab = g_ba"),
+    "eta negative": (lambda: induced(metric([1, 2], [2, 1])), ValueError, "output_metric", "-1", "none below 0"),
+    "eta NaN": (lambda: induced(metric([1, NAN], [NAN, 1])), ValueError, "output_metric", "not finite", "finite"),
+    "eta array": (lambda: induced(np.eye(2)), TypeError, "output_metric", "ndarray", "tensor"),
+    "eta integers": (lambda: induced(torch.eye(2).long()), TypeError, "output_metric", "int64", "floating"),
+    "eta of a callable": (lambda: of_sine(metric([1, 2], [2, 1])), ValueError, "output_metric", "-1", "none below 0"),
+    "eta of another width": (lambda: of_sine(torch.eye(3).double()), ValueError, "output_metric", r"\(3, 3\)", r"2, 2\)"),
+    "points of a callable": (lambda: rl.pullback_metric(torch.sin, at(X, (0, 0), NAN)), ValueError, "x", "not finite", "finite"),
+    "jacobians": (lambda: rl.jacobians(net(), points(5, 3)), ValueError, "x", r"\(5, 3\)", r"\(n, 2\)"),
+    "g not square": (lambda: rl.squared_length(torch.ones(5, 2, 3), X), ValueError, "g", r"\(5, 2, 3\)", r"\(\.\.\., d, d\)"),
+    "g skew": (lambda: rl.squared_length(metric([1, 1], [0, 1]), X), ValueError, "g", "not symmetric", "g_ab = g_ba"),
+    "g for other points": (lambda: rl.squared_length(metric([1, 0], [0, 1]), X[:3]), ValueError, "dx", r"\(3, 2\).*\(5, 2, 2\)", "needed"),
+    "dx NaN": (lambda: rl.squared_length(metric([1, 0], [0, 1]), at(X, (0, 0), NAN)), ValueError, "x", "not finite", "finite"),
+    "radius 0": (lambda: rl.balls(metric([1, 0], [0, 1]), 0), ValueError, "radius", "0", "positive"),
+    "radius negative": (lambda: rl.balls(metric([1, 0], [0, 1]), -1.0), ValueError, "radius", "-1", "positive"),
+    "radius text": (lambda: rl.balls(metric([1, 0], [0, 1]), "1"), TypeError, "radius", "'1'", "number"),
+    "ball of no metric": (lambda: rl.balls(metric([1, 2], [2, 1]), 1.0), ValueError, "g", "-1", "none below 0"),
+    "ball skew": (lambda: rl.balls(metric([1, 1], [0, 1]), 1.0), ValueError, "g", "not symmetric", "g_ab = g_ba"),
+    # training
+    "batch": (lambda: train(batch_size=21), ValueError, "batch_size", "21.*20", "no larger"),
+    "batch 0": (lambda: train(batch_size=0), ValueError, "batch_size", "0", "at least 1"),
+    "batch 2.5": (lambda: train(batch_size=2.5), TypeError, "batch_size", "2.5", "integer"),
+    "updates": (lambda: train(updates=-1), ValueError, "updates", "-1", "at least 0"),
+    "rate": (lambda: train(learning_rate=-0.1), ValueError, "learning_rate", "-0.1", "positive"),
+    "rate NaN": (lambda: train(learning_rate=NAN), ValueError, "learning_rate", "nan", "finite"),
+    "no seeds": (lambda: train(seeds=[]), ValueError, "seeds", r"\[\]", "at least one"),
+    "repeated seeds": (lambda: train(seeds=[1, 2, 1]), ValueError, "seeds", r"\[1, 2, 1\]", "each once"),
+    "negative seed": (lambda: train(seeds=[-1]), ValueError, "seeds", "-1", "at least 0"),
+    "seed 0.5": (lambda: train(seeds=[0.5]), TypeError, "seeds", "0.5", "integer"),
+    "one seed": (lambda: train(seeds=3), TypeError, "seeds", "3", "integers"),
+    "snapshot": (lambda: train(snapshots=[3]), ValueError, "snapshots", r"\[3\]", "0 to 2"),
+    "labels high": (lambda: train(sample=rl.spiral(20, arms=3, dtype=torch.float64)), ValueError, "label", "0 to 2", "0 to 1"),
+    "labels low": (lambda: train(sample=sample(label=-torch.ones(20).long())), ValueError, "label", "-1", "0 to 1"),
+    "labels real": (lambda: train(sample=sample(label=torch.zeros(20))), TypeError, "label", "float32", "int64"),
+    "labels short": (lambda: train(sample=sample(label=torch.zeros(19).long())), ValueError, "label", r"\(19,\)", "20 points"),
+    "data wide": (lambda: train(sample=sample(x=points(20, 3))), ValueError, "x", r"\(20, 3\)", r"\(n, 2\)"),
+    "data NaN": (lambda: train(sample=sample(x=torch.full((20, 2), NAN).double())), ValueError, "x", "not finite", "finite"),
+    "data dtype": (lambda: train(sample=rl.spiral(20, dtype=torch.float32)), TypeError, "x", "float32", "float64"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused(case):
+    call, kind, name, given, needed = REFUSED[case]
+    with pytest.raises(kind, match=rf"(?s)^{name}\b.*{given}") as refusal:
+        call()
+    assert refusal.match(needed)
+
+
+def test_the_type_check_of_the_tests_is_on():
+    """The control of every other file: with the run-time check a wrong shape never gets as far as riemlib's own refusal."""
+    from jaxtyping import TypeCheckError, config
+
+    config.update("jaxtyping_disable", False)
+    with pytest.raises(TypeCheckError):
+        net()(X[0])
+    with pytest.raises(TypeCheckError):
+        rl.squared_length(metric([1, 0], [0, 1]), X[:3])
+
+
+ACCEPTED = {
+    "numpy integers": lambda: net(widths=np.array([2, 2, 2]), order=np.int64(2)),
+    "numpy steps": lambda: net(step=np.array([0.1, 0.2, 0.3])),
+    "step as an integer": lambda: net(step=1),
+    "rounding is no asymmetry": lambda: rl.balls(metric([1, 1e-17], [0, 1]), 1.0),
+    "a zero eigenvalue": lambda: induced(metric([1, 1], [1, 1])),
+    "the output's own layer": lambda: rl.pushforward(net(), X, 3),
+    "one point": lambda: rl.pullback_metrics(net(), X[:1]),
+    "a batch of everything": lambda: train(batch_size=20),
+    "no update": lambda: train(updates=0),
+    "seeds from a generator": lambda: train(seeds=(s for s in range(2))),
+    "points that carry gradients": lambda: rl.pullback_metrics(net(), X.clone().requires_grad_()),
+}
+
+
+@pytest.mark.parametrize("case", ACCEPTED)
+def test_accepted(case):
+    """What the refusals let through."""
+    assert ACCEPTED[case]() is not None
