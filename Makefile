@@ -13,7 +13,7 @@ endif
 PY := $(VENV)/bin/python
 TESTED := build/test
 SITE := -C -D root_doc=README -D project=riemlib -D extensions=myst_nb,riemlib.paper -D html_theme=sphinx_book_theme \
-	-D html_title='Riemannian Geometry in Neural Networks' -D nb_execution_mode=off -D myst_enable_extensions=dollarmath,amsmath \
+	-D html_title='Riemannian Geometry in Neural Networks' -D nb_execution_mode=off \
 	-D include_patterns='README.md,notebooks/*.ipynb' -D exclude_patterns='.*,build,riemlib,tests' \
 	-D suppress_warnings=myst.xref_missing,mystnb.unknown_mime_type
 
@@ -48,7 +48,8 @@ lab: install  ## JupyterLab; a notebook and its source .py open as one
 
 site: install  ## the committed notebooks as a book in build/site
 	$(PY) -m sphinx -q -b html -d build/doctrees $(SITE) . build/site
-	@echo "open build/site/README.html"
+	cp build/site/README.html build/site/index.html
+	@echo "to read: build/site/index.html"
 
 bench: install  ## speed, peers side by side
 	$(PY) tests/bench.py

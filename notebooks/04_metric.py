@@ -32,6 +32,10 @@ draw_seeds: int = 8  # trained for the pictures
 draw_updates: int = 1500  # Adam updates of those
 batch_size: int = 300  # points in a minibatch
 learning_rate: float = 1e-2  # at the start; cosine decay to 0
+study_seeds: int = 100  # for each condition of the studies
+study_updates: int = 1500  # Adam updates of those
+widths: list = [3, 4, 8]  # beside 2, in the study of width
+neighbours: list = [4, 6, 8, 12, 16, 24, 32, 48, 64, 96]  # of Locally Linear Embedding
 seed: int = 0  # of the random networks, points and vectors of the checks
 device: str = "cpu"  # where the networks live
 
@@ -40,14 +44,19 @@ import math
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.manifold import LocallyLinearEmbedding
+from sklearn.neighbors import NearestNeighbors
 from torch.func import jacrev, jvp, vmap
 
 import riemlib as rl
 from riemlib import figures, ledger, notebook
-from riemlib.curvature import ball_preimages, transition
-from riemlib.evidence import deviation, median_interval
+from riemlib.curvature import ball_preimages, christoffel, gauss_equation, riemann, transition
+from riemlib.evidence import deviation, holm, mcnemar, median_interval, rank_correlation, success_table, wilson
 from riemlib.figures import metric as drawn
+from riemlib.flow import order_of_convergence
 
 notebook.opening("§4 The metric", device=device, time="about a minute")
 
@@ -147,15 +156,16 @@ notebook.decide(
 # transposed.
 
 # %%
-coordinates, layers = net.coordinates(x), range(len(net.weights))
+coordinates, layers = [y.detach() for y in net.coordinates(x)], range(len(net.weights))
 reference = [vmap(jacrev(transition(net, l, l + 1)))(coordinates[l]) for l in layers]
 errors = {"jacobians": max(deviation(a, b) for a, b in zip(rl.jacobians(net, x), reference, strict=True))}
 
-slopes = [1 - torch.tanh(coordinates[l] @ net.weights[l].mT + net.biases[l]) ** 2 for l in layers]
-by_hand = [torch.eye(3).to(x) + s[..., None] * W * h for s, W, h in zip(slopes, net.weights, net.steps, strict=True)]
+weights, biases = [W.detach() for W in net.weights], [b.detach() for b in net.biases]
+slopes = [1 - torch.tanh(y @ W.mT + b) ** 2 for y, W, b in zip(coordinates, weights, biases, strict=False)]
+by_hand = [torch.eye(3).to(x) + s[..., None] * W * h for s, W, h in zip(slopes, weights, net.steps, strict=True)]
 errors["Eq. 11 as printed"] = max(deviation(a, b) for a, b in zip(by_hand, reference, strict=True))
-no_step = [torch.eye(3).to(x) + s[..., None] * W for s, W in zip(slopes, net.weights, strict=True)]
-transposed = [torch.eye(3).to(x) + s[..., None] * W.mT * h for s, W, h in zip(slopes, net.weights, net.steps, strict=True)]
+no_step = [torch.eye(3).to(x) + s[..., None] * W for s, W in zip(slopes, weights, strict=True)]
+transposed = [torch.eye(3).to(x) + s[..., None] * W.mT * h for s, W, h in zip(slopes, weights, net.steps, strict=True)]
 controls = {"step left out": deviation(no_step[0], reference[0]), "W transposed": deviation(transposed[0], reference[0])}
 assert max(errors.values()) < 1e-10 < min(controls.values())
 
@@ -199,39 +209,42 @@ notebook.decide(
 # %% [markdown]
 # ## A trained network to look at
 #
-# The pictures of this section use one residual tanh network of width 2, trained on the spiral, in double precision. Of a few seeds we draw a
+# The pictures of this section use one residual tanh network of width 2, trained on the spiral; what follows is computed in double precision. Of a few seeds we draw a
 # typical one among those with the least error; it is an illustration, and no verdict rests on it.
 
 # %%
-sample = rl.spiral(points, dtype=torch.float64, device=device)
-template = rl.CkNetwork([2] * (depth + 1), dtype=torch.float64, device=device)
+spiral = rl.spiral(points, device=device)
+template = rl.CkNetwork([2] * (depth + 1), device=device)
 training = {"batch_size": batch_size, "updates": draw_updates, "learning_rate": learning_rate}
-run = rl.fit(template, sample, seeds=range(draw_seeds), **training)
-trained = run.networks[run.typical()]
+run = rl.fit(template, spiral, seeds=range(draw_seeds), **training)
+trained, sample = run.networks[run.typical()].double().requires_grad_(False), spiral.to(torch.float64)
 print(f"{int(run.solved.sum())} of {draw_seeds} at 0.0 % error; drawn: error {float(run.error[run.typical()]):.1%}")
 
 # %% [markdown]
 # A ball of radius $\varepsilon$ of the metric at a point is, to first order, the ellipse $\{v : g_{ab}v^av^b \le \varepsilon^2\}$, with semi-axes
 # $\varepsilon/\sqrt{\lambda_i}$ along the eigenvectors of $g$: where the network stretches, balls are small. The picture shows them over the input plane
-# beside the volume density $\sqrt{\det g} = |\det P|$. The network puts its volume between the arms, where the classes have to be moved apart, and
-# gives little to the arms themselves. A dark curve in the density is a fold: there $P$ is singular and $g$ no longer a metric.
+# beside the volume density $\sqrt{\det g} = |\det P|$. The bright ridges are where the network stretches most, and they run between the arms: the
+# classes are moved apart there. A dark curve in the density is a fold: there $P$ is singular and $g$ no longer a metric. A residual network trained
+# with step 1 is full of them, and they cross the data.
 
 # %%
 side = torch.linspace(-1.15, 1.15, 201, dtype=torch.float64, device=device)
 plane = torch.stack(torch.meshgrid(side, side, indexing="xy"), -1)
-volume = torch.linalg.det(rl.pullback_metrics(trained, plane.reshape(-1, 2))[0]).clamp(min=1e-12).sqrt()
+volume = torch.linalg.det(rl.pushforward(trained, plane.reshape(-1, 2))).abs().clamp(min=1e-6)
 centres = plane[10::15, 10::15].reshape(-1, 2)
-radius = 0.15
-ellipses = rl.balls(rl.pullback_metrics(trained, centres)[0], radius)
-small = ellipses.axes[:, 0] < 0.3  # a longer ellipse would hide its neighbours
-fig = drawn.ellipse_field(sample, centres, ellipses.outline(centres)[small], plane, volume.view(201, 201), radius=radius)
+radius = 0.02
+P = rl.pushforward(trained, centres)
+ellipses = rl.balls(P.mT @ P, radius)
+drawn_axes = rl.Balls(ellipses.axes.clamp(max=0.075), ellipses.directions)
+cut = ellipses.axes[:, 0] > 0.075
+fig = drawn.ellipse_field(sample, drawn_axes.outline(centres), cut, plane, volume.view(201, 201), radius=radius)
 figures.save(fig, "section4_ellipses")
-print(f"{int((~small).sum())} of {len(small)} ellipses are longer than the grid is wide, and left out")
+print(f"{int(cut.sum())} of {len(cut)} ellipses are longer than the grid is wide: cut there, in grey")
 plt.show()
 
 # %%
-v = ellipses.directions[:, :, 0] * ellipses.axes[:, :1]
-on_boundary = rl.squared_length(rl.pullback_metrics(trained, centres)[0], v)
+v = ellipses.directions[:, :, 1] * ellipses.axes[:, 1:]  # the short semi-axis
+on_boundary = rl.squared_length(P.mT @ P, v)
 assert torch.allclose(on_boundary.sqrt(), torch.full_like(on_boundary, radius), rtol=1e-6)
 
 # %% [markdown]
@@ -243,7 +256,7 @@ assert torch.allclose(on_boundary.sqrt(), torch.full_like(on_boundary, radius), 
 #
 # and is the same number at every layer if $dx$ is carried along by the pushforward. So the length of a curve does not depend on the layer in which it
 # is measured; and at the output it is the ordinary Euclidean length. We take one arm of the spiral, carry its tangent vector through the layers, and
-# integrate `squared_length` at each. The control is the Euclidean length in layer $l$, which is another number at every layer.
+# integrate `squared_length` at each. (On a network with folds $g$ is nearly singular; written as $P^{\mathsf T}P$ it is symmetric to the last digit.) The control is the Euclidean length in layer $l$, which is another number at every layer.
 
 # %%
 def arm(t):
@@ -252,7 +265,7 @@ def arm(t):
 
 t = torch.linspace(0, 1, 20001, dtype=torch.float64, device=device)
 at, tangent = jvp(arm, (t,), (torch.ones_like(t),))
-metrics, tangents = rl.pullback_metrics(trained, at), [tangent]
+metrics, tangents = [P.mT @ P for P in (rl.pushforward(trained, at, layer=l) for l in range(depth + 1))], [tangent]
 for J in rl.jacobians(trained, at):
     tangents.append((J @ tangents[-1][..., None])[..., 0])
 speeds = [rl.squared_length(g, v).sqrt() for g, v in zip(metrics, tangents, strict=True)]
@@ -271,7 +284,8 @@ assert max(errors.values()) < 1e-9 and min(controls.values()) > 1e-3
 counts, chords = [251, 501, 1001, 2001, 4001], []
 for count in counts:
     at = arm(torch.linspace(0, 1, count, dtype=torch.float64, device=device))
-    pairs = zip(rl.pullback_metrics(trained, at), trained.coordinates(at), strict=True)
+    metrics = [P.mT @ P for P in (rl.pushforward(trained, at, layer=l) for l in range(depth + 1))]
+    pairs = zip(metrics, trained.coordinates(at), strict=True)
     chords.append([float(rl.squared_length((g[1:] + g[:-1]) / 2, y.diff(dim=0)).sqrt().sum()) for g, y in pairs])
 off = np.abs(np.array(chords).T / length[-1] - 1)
 orders = -np.polyfit(np.log(counts), np.log(off.T), 1)[0]
@@ -291,21 +305,426 @@ notebook.decide(
 # ## From ε to δ
 #
 # The paper reads Eq. 13 as an ε-δ relation: the points within $\varepsilon$ of $x^{(L)}$ at the output are a δ-ball at layer $l$. The ellipse of Eq. 13 is
-# that set to first order only. The true preimage of the output's circle solves $F(x) = F(p) + \varepsilon u$ for each direction $u$, and we find it by
-# Newton's method. Two networks: the trained one, at points of its data where $P$ is invertible, and one whose small step makes every layer a
-# diffeomorphism, so that there is one preimage and Newton's method finds it. The deviation of one boundary from the other, measured in $g$ and divided by
-# $\varepsilon$, should be proportional to $\varepsilon$.
+# that set to first order only. The true preimage of the output's circle solves $F(x) = F(p) + \varepsilon u$ for each direction $u$, and Newton's method
+# finds it. Two networks: one whose small step makes every layer a diffeomorphism, and the trained one, at points of its own data. The deviation of
+# one boundary from the other, measured in $g$ and divided by $\varepsilon$, should be proportional to $\varepsilon$; we fit the power over the radii where it
+# is below a tenth. The control takes semi-axes $\varepsilon\sqrt{\lambda}$ for $\varepsilon/\sqrt{\lambda}$, which is wrong by as much at every radius.
 
 # %%
-certified = rl.CkNetwork([2] * (depth + 1), step=1 / depth, **f64)
-radii = [2.0**-k for k in range(9, 2, -1)]
-found = {}
-for name, map_, size in (("small step", certified, 1.0), ("trained", trained, 0.1)):
-    at = sample.x[25 :: len(sample) // 20]
-    P = rl.pushforward(map_, at)
+small_step = rl.CkNetwork([2] * (depth + 1), step=1 / depth, **f64).requires_grad_(False)
+radii, at = np.geomspace(1e-7, 0.1, 9), sample.x[len(sample) // 40 :: len(sample) // 20]
+gaps = {"small step": [], "trained": [], "axes ε√λ": []}
+for name, chosen in (("small step", small_step), ("trained", trained)):
+    P = rl.pushforward(chosen, at)
     for r in radii:
-        first, true = ball_preimages(transition(map_), at, size * r)
-        gap = torch.einsum("nab,nkb->nka", P, true - first).norm(dim=-1).amax(1) / (size * r)
-        found.setdefault(name, []).append(gap)
-found = {name: torch.stack(gaps, 1) for name, gaps in found.items()}
-{name: [ledger.show(v) for v in gap.nanmedian(0).values.tolist()] for name, gap in found.items()}
+        first, true = ball_preimages(transition(chosen), at, r, count=32)
+        gaps[name].append(((true - first) @ P.mT).norm(dim=-1).amax(1) / r)
+        if chosen is small_step:  # J^T u in place of J^-1 u: axes ε√λ along the same directions
+            wrong = at[:, None] + (first - at[:, None]) @ P.mT @ P
+            gaps["axes ε√λ"].append(((true - wrong) @ P.mT).norm(dim=-1).amax(1) / r)
+gaps = {name: torch.stack(gap, 1) for name, gap in gaps.items()}
+reach = {name: [radii[row < 0.1].max(initial=0) for row in gaps[name].numpy()] for name in ("small step", "trained")}
+
+# %%
+powers = {}
+for name, gap in gaps.items():
+    fitted = [(row < 0.1) if name in reach else row > 0 for row in gap.numpy()]
+    pairs = [(radii[keep], row[keep]) for keep, row in zip(fitted, gap.numpy(), strict=True)]
+    powers[name] = [order_of_convergence(*pair, next_term=False).value if len(pair[0]) > 3 else math.nan for pair in pairs]
+spread = float(trained.coordinates(sample.x)[-1].std(0).norm())
+print("ε below which the ellipse is within a tenth of the true preimage, as a share of the output's spread (median point):")
+print(f"trained network: {np.median(reach['trained']) / spread:.1e}")
+assert max(abs(power) for power in powers["axes ε√λ"]) < 0.1
+
+# %%
+shown, sizes = sample.x[[len(sample) // 8]], [0.3, 0.6, 0.9]
+curves = [ball_preimages(transition(small_step), shown, size) for size in sizes]
+fig = drawn.preimages([f[0] for f, _ in curves], [t[0] for _, t in curves], shown[0], sizes, radii, gaps)
+figures.save(fig, "section4_preimages")
+plt.show()
+
+# %% tags=["nbval-check-output"]
+good = [bool(abs(power - 1) < 0.1) for name in ("small step", "trained") for power in powers[name]]
+far = ~(gaps["trained"][:, -1] < 0.1)
+notebook.decide(
+    "epsilon-delta",
+    ledger.condition(sum(good), len(good), int(far.sum()), len(far), when="to first order, for ε small against the distance to the next fold"),
+    {
+        "power of ε in the deviation, median and range": {
+            name: [float(np.median(power)), [min(power), max(power)]] for name, power in powers.items()
+        },
+        "trained network, ε = 0.1: points where the ellipse is off by more than a tenth": f"{int(far.sum())} of {len(far)}",
+    },
+    protocol="20 points of the spiral in each network, 32 directions, true preimage by Newton's method; a power within 0.1 of 1 counts as first order",
+)
+
+# %% [markdown]
+# So the relation holds, and is first order: for the trained network the ellipse is the true preimage only for radii that are small indeed beside the
+# size of its output. Pictures of balls large enough to be seen, the paper's Figure 3 included, show the metric at their centres and not a set of points
+# that the network sends within $arepsilon$ of each other.
+#
+# ## Definitions 4.2 and 4.3: pushforward and pullback
+#
+# A vector $X$ at a point of $M$ is a derivation, and the pushforward along $\varphi: M \to N$ is defined by what it does to functions; the pullback metric
+# by what it does to vectors:
+#
+# $$(\varphi_* X) f = X(f \circ \varphi), \qquad g_M(X, Y) = g_N(\varphi_* X, \varphi_* Y).$$
+#
+# The code works with matrices instead, $\varphi_* X = P X$. Both definitions are checked as they stand, on random networks $\varphi$, random functions $f$ (the
+# logit of another network), random vectors and a random metric on the output. The control pushes vectors forward with the transposed matrix.
+
+# %%
+errors, controls = {}, {}
+for name, phi in cases.items():
+    X, Y = torch.randn(2, 32, 3, dtype=torch.float64, device=device)
+    root = torch.randn(phi.widths[-1], phi.widths[-1], dtype=torch.float64, device=device)
+    other = rl.CkNetwork([phi.widths[-1]] * 3, **f64 | {"seed": seed + 1}).requires_grad_(False)
+    f, image, P = lambda y, other=other: other(y)[:, 0], transition(phi), rl.pushforward(phi, x)
+    X_f_phi = jvp(lambda x, f=f, image=image: f(image(x)), (x,), (X,))[1]
+    push_X, push_Y = (P @ X[..., None])[..., 0], (P @ Y[..., None])[..., 0]
+    errors[f"4.2, {name}"] = deviation(jvp(f, (image(x),), (push_X,))[1], X_f_phi)
+    g_M, g_N = rl.pullback_metrics(phi, x, output_metric=root @ root.mT)[0], root @ root.mT
+    errors[f"4.3, {name}"] = deviation(torch.einsum("nab,na,nb->n", g_M, X, Y), torch.einsum("ab,na,nb->n", g_N, push_X, push_Y))
+    if phi.widths[0] == phi.widths[-1]:
+        controls[f"4.2, {name}, transposed"] = deviation(jvp(f, (image(x),), ((P.mT @ X[..., None])[..., 0],))[1], X_f_phi)
+assert max(errors.values()) < 1e-10 < min(controls.values())
+
+# %% tags=["nbval-check-output"]
+notebook.decide(
+    "pushforward-pullback",
+    ledger.identity(errors, controls),
+    {"cases": list(cases), "weakest control": min(controls.values()), "tolerance, relative": 1e-10},
+    protocol="one random function, two random vectors a point and one random output metric for each network, 32 points, float64",
+)
+
+# %% [markdown]
+# ## Changing dimension
+#
+# A layer may be wider or narrower than the one before it (here that takes order 0: a residual layer adds its input, so it keeps the width). The pullback
+# is defined for any map, and the paper takes the dimension of the data manifold to be the width of the narrowest layer, wider layers being immersions
+# of it. Whether that is so can be read from ranks. The map from layer $l$ to the output is an *immersion* where its rank is $d_l$, a *submersion* where
+# it is $d_L$; and $g$ at layer $l$ is a metric, positive definite as Def. 4.1 requires, only in the first case.
+
+# %% tags=["nbval-ignore-output"]
+torch.manual_seed(seed)
+shapes = {"widening": [2, 3, 4], "narrowing": [4, 3, 2], "bottleneck": [4, 3, 2, 3, 4], "narrow, then narrower": [5, 3, 4, 2, 3], "line": [3, 2, 1, 2]}
+nets = {name: rl.CkNetwork(widths, order=0, **f64).requires_grad_(False) for name, widths in shapes.items()}
+names = {(True, True): "both", (True, False): "immersion", (False, True): "submersion", (False, False): "neither"}
+ranks = {}
+for name, net in nets.items():
+    at = torch.randn(200, net.widths[0], dtype=torch.float64, device=device)
+    found = [torch.linalg.matrix_rank(g, hermitian=True).unique().tolist() for g in rl.pullback_metrics(net, at)]
+    ranks[name] = {
+        "widths": net.widths,
+        "rank of g": found,
+        "map to the output": [names[r == [d], r == [net.widths[-1]]] for r, d in zip(found, net.widths, strict=True)],
+    }
+pd.DataFrame(ranks).T
+
+# %% [markdown]
+# One rank at every one of 200 random points: these tanh networks satisfy the constant-rank hypothesis that the paper takes for granted. ReLU does
+# not, and there the question for *the* dimension has no answer:
+
+# %%
+folded = rl.CkNetwork([3, 3, 3], order=0, activation="relu", **f64).requires_grad_(False)
+g = rl.pullback_metrics(folded, torch.randn(200, 3, dtype=torch.float64, device=device))[0]
+found, many = torch.linalg.matrix_rank(g, hermitian=True).unique(return_counts=True)
+dict(zip([f"rank {r}" for r in found.tolist()], many.tolist(), strict=True))
+
+# %% [markdown]
+# The claim, then, layer by layer. A layer *after* the narrowest one is the image of the narrowest, and the map from there is an immersion if its rank is the
+# narrowest width. A layer *before* it has no map from the narrowest at all: the map goes the other way, and is a submersion that forgets directions.
+# Were that layer an immersion of a manifold of the narrowest dimension, $g$ would be positive definite on it; we count the layers where it is not.
+
+# %%
+after, before = [], []
+for net in nets.values():
+    narrow = min(net.widths)
+    b = net.widths.index(narrow)
+    at = torch.randn(200, net.widths[0], dtype=torch.float64, device=device)
+    coordinates, metrics = net.coordinates(at), rl.pullback_metrics(net, at)
+    for l, width in enumerate(net.widths):
+        if l > b and width > narrow:
+            J = vmap(jacrev(transition(net, b, l)))(coordinates[b])
+            after.append(torch.linalg.matrix_rank(J).unique().tolist() == [narrow])
+        if l < b:
+            rank = torch.linalg.matrix_rank(metrics[l], hermitian=True)
+            before.append(bool((rank < width).all()))
+assert all(before) and all(after)
+
+# %% tags=["nbval-check-output"]
+notebook.decide(
+    "dimension-bottleneck",
+    ledger.condition(sum(after), len(after), sum(before), len(before), when="the wider layer comes after the narrowest one"),
+    {
+        "wider layers after the narrowest that are immersions of it": f"{sum(after)} of {len(after)}",
+        "layers before it where g is degenerate at every point": f"{sum(before)} of {len(before)}",
+        "control, ranks of one ReLU network over its input": found.tolist(),
+    },
+    protocol="five tanh networks of order 0, 200 random points each, numerical rank in float64",
+)
+
+# %% [markdown]
+# The width that counts is the narrowest one *still to come*: the rank of $g$ at layer $l$ is at most the least width from $l$ on. What a bottleneck does to the
+# metric is best seen at width 1. Below, a network of width 8 is squeezed to one coordinate before its output and trained on the spiral. At every
+# point of the plane $g$ has rank 1; it is zero along the white strokes, which follow the level lines of the bottleneck's coordinate. Points along
+# such a line are at distance zero: $g$ is a metric on the line of level sets, not on the plane.
+
+# %%
+narrow = rl.CkNetwork([2] + [8] * 4 + [1, 2], order=[0, 1, 1, 1, 0, 0], device=device)
+squeezed_run = rl.fit(narrow, spiral, seeds=range(draw_seeds), **training)
+squeezed = squeezed_run.networks[squeezed_run.typical()].double().requires_grad_(False)
+coordinate = squeezed.coordinates(plane.reshape(-1, 2))[5].view(201, 201)
+centres = plane[6::9, 6::9].reshape(-1, 2)
+P = rl.pushforward(squeezed, centres)
+degenerate = rl.balls(P.mT @ P, 1.0)
+fig = drawn.degenerate_directions(sample, plane, coordinate, centres, degenerate.directions[:, :, 0], bottleneck=5)
+figures.save(fig, "section4_bottleneck")
+print(f"drawn: error {float(squeezed_run.error[squeezed_run.typical()]):.1%}")
+plt.show()
+
+# %%
+slope = vmap(jacrev(transition(squeezed, 0, 5)))(centres)[:, 0]
+along = (slope * degenerate.directions[:, :, 0]).sum(1).abs() / slope.norm(dim=1)
+assert float(along.max()) < 1e-6
+
+# %% [markdown]
+# ## Better charts, more dimensions
+#
+# Why is a plane spiral hard for a network of width 2? The paper answers that the network lacks the right nonlinearity, and that with polar coordinates, or
+# with more dimensions to work in, it would be easy. Both are statements about frequencies of success, so both are decided over many seeds.
+#
+# **Protocol**, fixed in advance. Success is 0.0 % error on all points. Each condition trains the same seeds on the same points with the same minibatches,
+# order 1 and depth as above, fewer updates than in §7 (the parameters cell has the number; it is the same for every condition). Proportions carry Wilson 95 %
+# intervals, differences McNemar's exact test on the paired seeds, with Holm's correction where there are several.
+#
+# *Polar.* The input is $(r, \theta)$ with $\theta \in (-\pi, \pi]$, the coordinates a point of the plane has without knowing its arm. They are not quite a chart
+# either, since $\theta$ jumps along a ray. (With $\theta$ unwound along each arm the arms are two parallel lines, and a linear classifier is enough; but then the
+# input has been told how far along its arm a point is.)
+#
+# *Width.* A residual layer keeps its width, so a wider network needs a wider input: the points are padded with zeros to the width of the network. Nothing
+# is added to the data but room.
+
+# %%
+polar = torch.stack([spiral.x.norm(dim=1), torch.atan2(spiral.x[:, 1], spiral.x[:, 0])], 1)
+inputs = {"width 2": spiral.x, "polar, width 2": polar}
+inputs |= {f"width {width}": torch.nn.functional.pad(spiral.x, (0, width - 2)) for width in widths}
+study = {"seeds": range(study_seeds), "batch_size": batch_size, "updates": study_updates, "learning_rate": learning_rate}
+runs = {}
+for name, coordinates in inputs.items():
+    net = rl.CkNetwork([coordinates.shape[1]] * (depth + 1), device=device)
+    runs[name] = rl.fit(net, rl.Sample(coordinates, spiral.label, spiral.position), **study)
+
+# %%
+counts = {name: (int(run.solved.sum()), study_seeds) for name, run in runs.items()}
+intervals = {name: wilson(*count) for name, count in counts.items()}
+colours = {name: figures.CLASSES[2] if "polar" in name else figures.NETWORKS["C1"] for name in counts}
+fig = drawn.successes(counts, intervals, groups=colours)
+figures.save(fig, "section4_charts_and_width")
+plt.show()
+
+# %% tags=["nbval-ignore-output"]
+success_table(runs)
+
+# %% tags=["nbval-check-output"]
+pair = mcnemar(runs["width 2"].solved, runs["polar, width 2"].solved)
+notebook.decide(
+    "polar-easy",
+    ledger.effects({"polar less Cartesian": (pair.difference, *pair.interval)}, {"polar less Cartesian": pair.p}),
+    {
+        **{name: {"at 0.0 %": counts[name][0] / study_seeds, "interval": intervals[name]} for name in ("width 2", "polar, width 2")},
+        "seeds that only polar solves, only Cartesian": [pair.only_second, pair.only_first],
+        "exact McNemar p": pair.p,
+    },
+    protocol=f"{study_seeds} paired seeds, order 1, depth {depth}, {study_updates} updates; success is 0.0 % error on all {points} points",
+)
+
+# %% tags=["nbval-check-output"]
+pairs = {f"width {width}": mcnemar(runs["width 2"].solved, runs[f"width {width}"].solved) for width in widths}
+p = holm({name: pair.p for name, pair in pairs.items()})
+notebook.decide(
+    "width-easier",
+    ledger.effects({f"{name} less width 2": (q.difference, *q.interval) for name, q in pairs.items()}, {f"{n} less width 2": v for n, v in p.items()}),
+    {
+        **{name: {"at 0.0 %": counts[name][0] / study_seeds, "interval": intervals[name]} for name in ["width 2", *pairs]},
+        "exact McNemar p, Holm": p,
+    },
+    protocol=f"{study_seeds} paired seeds, zero-padded input, order 1, depth {depth}, {study_updates} updates; success is 0.0 % error",
+)
+
+# %% [markdown]
+# ## Locally Linear Embedding
+#
+# The paper says that Locally Linear Embedding finds the charts of the spiral with ease, its nearest neighbours being a flexible nonlinearity. We take
+# scikit-learn's, over neighbourhood sizes that span the useful range, to one and to two components, and ask for two things: can a linear classifier tell
+# the arms apart in the embedding, and does a coordinate of it run along each arm as a chart's must (rank correlation with the position on the arm,
+# the worse of the two arms)? The method never sees a label. But its neighbourhoods may reach from one arm to the other, and where they do the method is fed
+# wrong geometry; the condition is checked point by point.
+
+# %%
+cloud, label, position = spiral.x.cpu().double().numpy(), spiral.label.cpu().numpy(), spiral.position.cpu().numpy()
+accuracy, order = {}, {}
+for components in (1, 2):
+    name = f"{components} component{'s' * (components > 1)}"
+    for k in neighbours:
+        embed = LocallyLinearEmbedding(n_neighbors=k, n_components=components, eigen_solver="dense")
+        y = embed.fit_transform(cloud) * len(cloud) ** 0.5  # to unit variance: the classifier's penalty has a scale
+        classifier = LogisticRegression(C=1e6, max_iter=1000).fit(y, label)
+        accuracy.setdefault(name, []).append(classifier.score(y, label))
+        along = [max(abs(rank_correlation(c[label == arm], position[label == arm])) for c in y.T) for arm in (0, 1)]
+        order.setdefault(name, []).append(min(along))
+nearest = NearestNeighbors(n_neighbors=max(neighbours)).fit(cloud).kneighbors(return_distance=False)
+crossing = [bool((label[nearest[:, :k]] != label[:, None]).any()) for k in neighbours]
+
+# %%
+fig = drawn.neighbourhoods(neighbours, accuracy, order, crossing)
+figures.save(fig, "section4_lle")
+plain = LogisticRegression(C=1e6).fit(cloud, label).score(cloud, label)
+print(f"a linear classifier on the input itself: {plain:.3f}")
+plt.show()
+
+# %% tags=["nbval-check-output"]
+inside, across = ([a == 1 for row in accuracy.values() for a, c in zip(row, crossing, strict=True) if c == crosses] for crosses in (False, True))
+notebook.decide(
+    "lle-charts",
+    ledger.condition(sum(inside), len(inside), len(across) - sum(across), len(across), when="no neighbourhood reaches from one arm to the other"),
+    {
+        "neighbourhood sizes": list(neighbours),
+        **{f"accuracy, {name}": row for name, row in accuracy.items()},
+        **{f"rank correlation with the position on the arm, {name}": row for name, row in order.items()},
+        "neighbourhoods reach the other arm": crossing,
+        "control, accuracy on the input": plain,
+    },
+    protocol="scikit-learn's LLE on the spiral, then logistic regression; a setting succeeds where no point is misclassified",
+)
+
+# %% [markdown]
+# ## Near and far
+#
+# Two points of one class may be far apart in the input and close in the learned metric; two points of different classes near in the input and far apart in
+# the learned metric. Learned distance here is the Euclidean distance at the output, the chord to which Eq. 13 adds up along straight output lines. Its scale
+# means nothing by itself, so a pair's ratio of learned to input distance is taken relative to the network's own median pair. Fixed in advance: *far* pairs are the
+# quarter of the pairs of one class that are farthest apart in the input, *near* pairs the quarter of the pairs of two classes that are nearest. All seeds
+# count, whether they reach 0.0 % error or not; those that do, and the untrained networks, stand beside.
+
+# %%
+chosen = spiral.x[:: max(1, points // 250)]
+kind = spiral.label[:: max(1, points // 250)]
+i, j = torch.triu_indices(len(chosen), len(chosen), 1, device=device)
+distance, same = (chosen[i] - chosen[j]).norm(dim=1), kind[i] == kind[j]
+far = same & (distance >= distance[same].quantile(0.75))
+near = ~same & (distance <= distance[~same].quantile(0.25))
+
+medians = {"untrained": {"one class, far": [], "two classes, near": []}, "trained": {"one class, far": [], "two classes, near": []}}
+start = [rl.CkNetwork([2] * (depth + 1), seed=s, device=device) for s in range(study_seeds)]
+for state, networks in (("untrained", start), ("trained", runs["width 2"].networks)):
+    for network in networks:
+        y = network.coordinates(chosen)[-1].detach()
+        ratio = ((y[i] - y[j]).norm(dim=1) / distance).log2()
+        medians[state]["one class, far"].append(float(ratio[far].median() - ratio.median()))
+        medians[state]["two classes, near"].append(float(ratio[near].median() - ratio.median()))
+medians = {state: {kind: np.array(values) for kind, values in kinds.items()} for state, kinds in medians.items()}
+
+# %%
+y = runs["width 2"].networks[runs["width 2"].typical()].coordinates(chosen)[-1].detach()
+pairs = torch.stack([distance, (y[i] - y[j]).norm(dim=1)], 1)
+fig = drawn.near_far(pairs[same][::17], pairs[~same][::17], medians)
+figures.save(fig, "section4_near_far")
+plt.show()
+
+# %% tags=["nbval-check-output"]
+learned = {"contraction of far pairs, one class": -medians["trained"]["one class, far"], "expansion of near pairs, two classes": medians["trained"]["two classes, near"]}
+solved = runs["width 2"].solved.cpu().numpy()
+notebook.decide(
+    "near-far",
+    ledger.effects({name: median_interval(values) for name, values in learned.items()}),
+    {
+        "median log2 ratio, trained": {name: median_interval(values) for name, values in medians["trained"].items()},
+        "the same, seeds at 0.0 % error": {name: median_interval(v[solved]) if solved.any() else "none" for name, v in medians["trained"].items()},
+        "control, untrained": {name: median_interval(values) for name, values in medians["untrained"].items()},
+    },
+    protocol=f"{study_seeds} seeds, 250 points, medians over the seeds with bootstrap 95 % intervals; ratios relative to the median pair of each network",
+)
+
+# %% [markdown]
+# ## Is the learned metric curved?
+#
+# At constant width it is not. Where $P$ is invertible, $g = P^{\mathsf T} P$ says that the network is an isometry from the input with $g$ onto a piece of Euclidean space,
+# and curvature does not survive an isometry: the Riemann tensor
+#
+# $$R_{abcd} = g_{ae}\bigl(\partial_c \Gamma^e{}_{db} - \partial_d \Gamma^e{}_{cb} + \Gamma^e{}_{cf}\Gamma^f{}_{db} - \Gamma^e{}_{df}\Gamma^f{}_{cb}\bigr)$$
+#
+# vanishes, however much the ellipses of $g$ turn and stretch. All that the network learns is *where* the flat space is folded and stretched, not a curved
+# geometry. It takes an output wider than the input to make a curved surface, and then the curvature is the one that the Gauss equation finds from outside, from the
+# second fundamental form of the image. `riemann` differentiates the metric field, `gauss_equation` the map; the two share no formula.
+#
+# Rounding is judged against the size of the terms that cancel, $|g|\,|\Gamma|^2$ at each point.
+
+# %%
+flat = {f"order {k}, width {d}": rl.CkNetwork([d] * 6, order=k, step=0.3, **f64) for k in (1, 2) for d in (2, 3)}
+flat |= {"order 0, width 2": rl.CkNetwork([2] * 4, order=0, **f64), "trained, width 2": trained}
+curved = {f"output of width {d}": rl.CkNetwork([2, 2, 2, d], order=[1, 1, 0], step=0.3, **f64) for d in (3, 5)}
+errors, controls = {}, {}
+for name, net in (flat | curved).items():
+    at = sample.x[5::50] if net.widths[0] == 2 else 0.5 * torch.randn(20, 3, dtype=torch.float64, device=device)
+    field = lambda x, net=net: rl.pullback_metrics(net, x)[0]  # noqa: E731
+    R, terms = riemann(field, at).flatten(1).abs().amax(1), field(at).flatten(1).abs().amax(1) * christoffel(field, at).flatten(1).abs().amax(1) ** 2
+    (errors if name in flat else controls)[name] = float((R / terms).max())
+    if name in curved:
+        errors[f"Gauss equation, {name}"] = deviation(riemann(field, at), gauss_equation(transition(net), at))
+
+# %%
+side = torch.linspace(-1.5, 1.5, 61, dtype=torch.float64, device=device)
+square = torch.stack(torch.meshgrid(side, side, indexing="xy"), -1)
+surface = curved["output of width 3"]
+R = riemann(lambda x: rl.pullback_metrics(surface, x)[0], square.reshape(-1, 2))
+K = R[:, 0, 1, 0, 1] / torch.linalg.det(rl.pullback_metrics(surface, square.reshape(-1, 2))[0])
+fig = drawn.curvature(square, K.view(61, 61), title="a network from the plane to three dimensions")
+figures.save(fig, "section4_curvature")
+plt.show()
+
+# %% tags=["nbval-check-output"]
+notebook.decide(
+    "flatness",
+    ledger.identity(errors, controls, tolerance=1e-8),
+    {"flat": list(flat), "curved (control)": controls, "tolerance, relative": 1e-8},
+    protocol="Riemann tensor by automatic differentiation of the metric field at 20 points, against the size of its terms; float64",
+)
+
+# %% [markdown]
+# ## What the classifier does not see: the gauge
+#
+# Replace the last coordinates $x^{(L)}$ by $A x^{(L)}$ and the readout $W$ by $W A^{-1}$, for any invertible $A$. Every logit stays as it is, and so does every probability;
+# no training loss can prefer one $A$ to another. But Eq. 8 puts the Euclidean metric on the new coordinates, and $g$ becomes $P^{\mathsf T} A^{\mathsf T} A P$. Statements about
+# learned distance are statements about a gauge, unless the output metric changes with it. Two that do: the *logit* metric $W^{\mathsf T} W$, the length of the change in
+# the logits, and the *Fisher* metric $W^{\mathsf T} (\operatorname{diag} p - p p^{\mathsf T}) W$, the distance of the predicted distributions. The second knows only what the softmax does; with two
+# classes it has rank at most 1, as there is only one number to predict.
+
+# %%
+torch.manual_seed(seed)
+A = torch.randn(2, 2, dtype=torch.float64, device=device) + 2 * torch.eye(2).to(sample.x)
+image, W, b = transition(trained), trained.readout.weight, trained.readout.bias
+gauges = {"as trained": (image, W), "after A": (lambda x: image(x) @ A.mT, W @ torch.linalg.inv(A))}
+g = {}
+for name, (f, readout) in gauges.items():
+    logits = f(sample.x) @ readout.mT + b
+    p = logits.softmax(1)
+    information = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
+    output = {"Euclidean": None, "logit": readout.mT @ readout, "Fisher": readout.mT @ information @ readout}
+    g[name] = {kind: rl.pullback_metric(f, sample.x, output_metric=eta) for kind, eta in output.items()} | {"logits": logits}
+first, second = g.values()
+errors = {kind: deviation(second[kind], first[kind]) for kind in ("logits", "logit", "Fisher")}
+controls = {"Euclidean": deviation(second["Euclidean"], first["Euclidean"])}
+values = torch.linalg.eigvalsh(first["Fisher"])
+errors["second eigenvalue of the Fisher metric"] = float(values[:, 0].abs().max() / values[:, 1].max())
+
+# %% tags=["nbval-check-output"]
+notebook.decide(
+    "gauge",
+    ledger.identity(errors, controls),
+    {"unchanged by A": list(errors)[:3], "changed by A: g, Euclidean, relative": controls["Euclidean"], "rank of the Fisher metric, at most": int((values > 1e-10 * values.max()).sum(1).max())},
+    protocol="one trained network and the same classifier after a random change of output coordinates, all points of the spiral, float64",
+)
+
+# %%
+notebook.closing(seed=seed, draw_seeds=draw_seeds, study_seeds=study_seeds)

@@ -61,7 +61,9 @@ notebook.opening("§5 Lie group actions", device=device)
 #
 # One condition hides in the word *bundle*. A tangent space has no components before a chart is chosen, and a change of chart with Jacobian $J$
 # multiplies every frame by $J$ from the *left*. The action has to mean the same in all charts, so it has to commute with that. This is why it
-# acts on the right, and why the same matrices acting on the left, which obey the axioms of a group action just as well, do not do.
+# acts on the right, and why the same matrices acting on the left, which obey the axioms of a group action just as well, do not do. Wherever
+# a layer's coordinates are a chart of all the data, their coordinate frame is a section of $LM$ over all of it, and the bundle is the product
+# $M \times GL(d)$: nothing is twisted here, and the group acts on the second factor.
 
 # %%
 cases = [group_elements(5 * draws, d, seed=seed + d, device=device).split(draws) for d in range(1, dimensions + 1)]
@@ -124,7 +126,7 @@ notebook.decide(
 # that are orthonormal for it. Dashed, what comes out of $h^{\mathsf T}$ in place of $h^{-\mathsf T}$.
 
 # %%
-e, f, h, root = (m.cpu() for m in group_elements(4, 2, seed=seed + 5, spread=1.6, device=device))
+e, f, h, root = (m.cpu() for m in group_elements(4, 2, seed=seed + 5, spread=1.8, device=device))
 g = root.mT @ root
 orthonormal = transition(e, torch.linalg.inv(torch.linalg.cholesky(act_on_metric(e, g))).mT)
 moves = torch.stack([torch.eye(2, dtype=e.dtype), f, h, orthonormal])
@@ -262,8 +264,9 @@ assert max(equal.values()) < 1e-10 < min(reversed_order.values())
 # ## Frames carried through a trained network
 #
 # A frame of the input, carried along by the Jacobians, at a few points of the spirals: above, the input's own coordinate frame; below, the frame
-# that ends as the unit frame of the output, with the metric's ball beside it. In every layer the arrows are conjugate radii of the ellipse:
-# the frame is orthonormal for $g^{(l)}$, whatever the coordinates. Read from right to left the lower row is Eq. 14.
+# that ends as the unit frame of the output, with the metric's ball beside it, each pair drawn to a size of its own. In every layer the arrows are
+# conjugate radii of the ellipse: the frame is orthonormal for $g^{(l)}$, whatever the coordinates. Read from right to left the lower row
+# is Eq. 14. Where the network squeezes one direction, the two arrows of the upper row close up and the ellipse of the lower row is a needle.
 
 # %%
 template = rl.CkNetwork([2] * (depth + 1), order=1, device=device)
@@ -273,7 +276,7 @@ net = trained[run.typical()]
 print(f"{int(run.solved.sum())} of {seeds} networks reach 0.0 % error; the drawn one has {100 * float(run.error[run.typical()]):.1f} %")
 
 # %%
-at = torch.arange(points // 16, points, points // 8, device=device)
+at = torch.arange(points // 12, points, points // 6, device=device)
 carried = [torch.eye(2, dtype=torch.float64, device=device).expand(len(at), 2, 2)]
 for h in rl.jacobians(net, sample.x[at]):
     carried.append(h @ carried[-1])
@@ -326,10 +329,12 @@ side = torch.linspace(-1, 1, 81, dtype=torch.float64, device=device)
 region = torch.cartesian_prod(side, side)
 determinants = torch.stack([torch.stack([torch.linalg.det(h) for h in rl.jacobians(net, region)]) for net in trained])
 folds = (determinants > 0).any(2) & (determinants < 0).any(2)
-values = torch.stack([torch.stack([torch.linalg.svdvals(h) for h in rl.jacobians(net, sample.x)]) for net in trained])
-ratio = values[..., -1] / values[..., 0]
-folding = int(folds.any(1).sum())
-print(f"{folding} of {seeds} trained networks fold; layers that fold, of {depth}: {float(folds.double().sum(1).mean()):.1f} on average")
+hs = torch.stack([torch.stack(rl.jacobians(net, sample.x)) for net in trained])
+ratio = torch.linalg.svdvals(hs)[..., -1] / torch.linalg.svdvals(hs)[..., 0]
+at_data = (torch.linalg.det(hs) > 0).any(2) & (torch.linalg.det(hs) < 0).any(2)
+folding, folding_data = int(folds.any(1).sum()), int(at_data.any(1).sum())
+print(f"{folding} of {seeds} trained networks fold, in {float(folds.double().sum(1).mean()):.1f} of {depth} layers on average;")
+print(f"{folding_data} of them have both signs of the determinant among the data points themselves")
 print(f"σ_min / σ_max at the data: median {float(ratio.median()):.2f}, least {ledger.power(float(ratio.min()), up=False)}")
 
 # %%
@@ -341,8 +346,8 @@ plt.show()
 # One such layer, before and after: the pink part of the plane is turned over and laid upon the grey.
 
 # %%
-negative = (determinants < 0).double().mean(2)
-i, l = divmod(int(torch.argmin((negative - 0.3).abs())), depth)
+l = int(folds.any(0).nonzero()[0])  # the first layer in which a network folds
+i = int(((determinants[:, l] < 0).double().mean(1) - 0.3).abs().argmin())
 before, after = (x.detach().cpu() for x in trained[i].coordinates(region)[l : l + 2])
 data = [x.detach().cpu() for x in trained[i].coordinates(sample.x)[l : l + 2]]
 fig = drawn.fold(before, after, determinants[i, l].cpu(), data, sample.label.cpu(), l)
@@ -372,6 +377,7 @@ notebook.decide(
         "largest error": ledger.power(max(equal.values())),
         "wrong order": reversed_order,
         "trained networks that fold": f"{folding} of {seeds}",
+        "that fold among the data": f"{folding_data} of {seeds}",
     },
     protocol="Relative deviation in float64 at every layer, from Eq. 10 and from automatic differentiation; folds by the sign of det over the square.",
 )

@@ -50,7 +50,8 @@ def group_elements(n: int, dim: int, *, seed: int, spread: float = 2.0, dtype=to
     n, dim, spread = checks.integer("n", n, 1), checks.integer("dim", dim, 1), checks.real("spread", spread)
     generator = torch.Generator().manual_seed(seed)
     normal = torch.randn(2, n, dim, dim, dtype=torch.float64, generator=generator)
-    left, right = torch.linalg.qr(normal).Q
+    Q, R = torch.linalg.qr(normal)
+    left, right = Q * R.diagonal(dim1=-2, dim2=-1).sign()[..., None, :]  # uniform on O(d); Q alone has det (-1)^(d-1) (Mezzadri 2007)
     values = spread ** (2 * torch.rand(n, 1, dim, dtype=torch.float64, generator=generator) - 1)
     return (left * values @ right).to(device, dtype)
 

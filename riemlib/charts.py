@@ -153,11 +153,8 @@ def preimages(
             move = move * (0.5 * reach / move.norm(dim=1, keepdim=True).clamp(min=1e-30)).clamp(max=1)  # far jumps off a fold line are cut
             x = (x - move).nan_to_num(reach, reach, -reach)
         x = x[(net.coordinates(x)[-1] - y).abs().amax(1) < tolerance]
-    found: list[Tensor] = []
-    for point in x:
-        if all((point - other).norm() > 1e-5 for other in found):
-            found.append(point)
-    return torch.stack(found) if found else y.new_empty(0, len(y))
+    close = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist") < 1e-5
+    return x[~close.tril(-1).any(1)]  # the first of each group
 
 
 def rotated_images(image: Float[np.ndarray, "side side"], angles: Iterable[float | int]) -> Float[Tensor, "angles pixels"]:

@@ -18,6 +18,7 @@ from .metric import layers
 from .networks import CkNetwork, evolve
 
 Field = Callable[[Tensor], Tensor]  # on points (n, d), row by row
+NEWTON = 5  # iterations at each stage: convergence is quadratic, and each starts from the stage before
 
 
 def transition(net: CkNetwork, start: int = 0, stop: int | None = None) -> Field:
@@ -41,12 +42,12 @@ def transition(net: CkNetwork, start: int = 0, stop: int | None = None) -> Field
 
 
 def ball_preimages(
-    f: Field, centres: Float[Tensor, "points 2"], radius: float, count: int = 96, stages: int = 8
+    f: Field, centres: Float[Tensor, "points 2"], radius: float, count: int = 96, stages: int = 4
 ) -> tuple[Float[Tensor, "points count 2"], Float[Tensor, "points count 2"]]:
-    r"""The preimage of the circle of `radius` about f(centre), to first order and in truth, angle by angle (Eq. 13 and what it leaves out).
+    r"""The preimage of the circle of `radius` about f(centre), to first order and in truth, angle for angle (Eq. 13, what it leaves out).
 
-    To first order the preimage of $f(p) + \varepsilon u$ is $p + \varepsilon J^{-1} u$; the true one solves $f(x) = f(p) + \varepsilon u$ by Newton's
-    method, the radius grown in `stages`. It is the branch through the centre; NaN from where that branch meets a fold.
+    To first order the preimage of $f(p) + \varepsilon u$ is $p + \varepsilon J^{-1} u$; the true one solves $f(x) = f(p) + \varepsilon u$ by
+    Newton's method, the radius grown in `stages`. It is the branch through the centre; NaN from where that branch meets a fold.
     Errors: ValueError for centres that are not in the plane, or a radius that is not positive.
     """
     centres = checks.points(centres, 2)
@@ -57,23 +58,21 @@ def ball_preimages(
     J = jacobian(centres)
     first = centres[:, None] + radius * torch.linalg.solve(J[:, None], u[..., None])[..., 0]
     x = centres[:, None].expand_as(first).reshape(-1, 2)
-    image = f(centres)[:, None]
-    J = J.repeat_interleave(count, 0)
+    image, J = f(centres)[:, None], J.repeat_interleave(count, 0)
     for stage in range(1, stages + 1):
         target = (image + radius * stage / stages * u).reshape(-1, 2)
-        for _ in range(20):
+        for _ in range(NEWTON):
             x = x - torch.linalg.solve_ex(J, (f(x) - target)[..., None])[0][..., 0]
             J = jacobian(x)
-        off = (f(x) - target).norm(dim=1)
-        x = torch.where((off <= 1e-8 * radius)[:, None], x, torch.nan)
+        x = torch.where((f(x) - target).norm(dim=1, keepdim=True) <= 1e-6 * radius, x, torch.nan)
     return first, x.view_as(first)
 
 
 def christoffel(metric: Field, x: Float[Tensor, "points dim"]) -> Float[Tensor, "points dim dim dim"]:
     r"""Γ^a_bc = ½ g^{ad} (∂_b g_dc + ∂_c g_db − ∂_d g_bc) of a metric field at each point, (n, d, d, d), index order a, b, c.
 
-    `metric` maps points (n, d) to metrics (n, d, d), row by row, for instance `lambda x: pullback_metrics(net, x)[0]`. Units: one over those
-    of x. Errors: ValueError where the metric has another shape; torch's LinAlgError where it is degenerate.
+    `metric` maps points (n, d) to metrics (n, d, d), row by row, for instance `lambda x: pullback_metrics(net, x)[0]`. Units: one over
+    those of x. Errors: ValueError where the metric has another shape; torch's LinAlgError where it is degenerate.
     """
     x = checks.points(x)
     field = _pointwise(metric, x)
@@ -83,7 +82,8 @@ def christoffel(metric: Field, x: Float[Tensor, "points dim"]) -> Float[Tensor, 
 def riemann(metric: Field, x: Float[Tensor, "points dim"]) -> Float[Tensor, "points dim dim dim dim"]:
     r"""The Riemann tensor of a metric field, all indices lowered, (n, d, d, d, d):
 
-    $R_{abcd} = g_{ae}\,(\partial_c \Gamma^e{}_{db} - \partial_d \Gamma^e{}_{cb} + \Gamma^e{}_{cf}\Gamma^f{}_{db} - \Gamma^e{}_{df}\Gamma^f{}_{cb})$,
+    $R_{abcd} = g_{ae}\,(\partial_c \Gamma^e{}_{db} - \partial_d \Gamma^e{}_{cb}
+    + \Gamma^e{}_{cf}\Gamma^f{}_{db} - \Gamma^e{}_{df}\Gamma^f{}_{cb})$,
 
     so that a surface has Gaussian curvature $R_{1212} / \det g$, positive on a sphere. Arguments and errors as for `christoffel`.
     """
@@ -100,11 +100,12 @@ def riemann(metric: Field, x: Float[Tensor, "points dim"]) -> Float[Tensor, "poi
 
 
 def gauss_equation(f: Field, x: Float[Tensor, "points dim"]) -> Float[Tensor, "points dim dim dim dim"]:
-    r"""The Riemann tensor of the image of an immersion into Euclidean space, extrinsically: $R_{abcd} = II_{ac}\cdot II_{bd} - II_{ad}\cdot II_{bc}$.
+    r"""The Riemann tensor of an immersed image, from outside: $R_{abcd} = II_{ac}\cdot II_{bd} - II_{ad}\cdot II_{bc}$ (Gauss).
 
     $II_{ab}$ is the part of $\partial_a\partial_b f$ normal to the image. `f` maps (n, d) to (n, N), row by row; where N = d it is zero.
     Errors: torch's LinAlgError where f is no immersion.
     """
+
     def single(p: Tensor) -> Tensor:
         return f(p[None])[0]
 

@@ -7,7 +7,7 @@ from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
+from scipy.stats import binomtest, spearmanr
 from torch import Tensor
 
 from . import checks
@@ -52,12 +52,27 @@ def median_interval(values, level: float = 0.95, *, resamples: int = 2000, seed:
     """
     values = np.asarray(values, dtype=float).ravel()
     if not len(values) or not np.isfinite(values).all():
-        raise ValueError(f"values has {len(values)} entries, {int((~np.isfinite(values)).sum())} not finite; at least one, all finite, is needed")
+        gone = int((~np.isfinite(values)).sum())
+        raise ValueError(f"values has {len(values)} entries, {gone} not finite; at least one, all finite, is needed")
     if not 0 < level < 1:
         raise ValueError(f"level is {level}; a number between 0 and 1 is needed")
     draws = np.random.default_rng(seed).choice(values, (checks.integer("resamples", resamples, 1), len(values)))
     low, high = np.quantile(np.median(draws, 1), [(1 - level) / 2, (1 + level) / 2])
     return float(np.median(values)), float(low), float(high)
+
+
+def rank_correlation(a, b, least: float = 1e-6) -> float:
+    """Spearman's rank correlation of two lists; 0 where one varies by less than `least`, so that the ranks of rounding errors don't count.
+
+    Errors: ValueError where the lengths differ.
+
+    >>> rank_correlation([1, 2, 3], [1, 8, 27])
+    1.0
+    """
+    a, b = (np.asarray(values, dtype=float).ravel() for values in (a, b))
+    if len(a) != len(b):
+        raise ValueError(f"a has {len(a)} entries, b {len(b)}; as many of each are needed")
+    return 0.0 if min(np.ptp(a), np.ptp(b)) < least else round(float(spearmanr(a, b)[0]), 12)
 
 
 @dataclass(frozen=True)

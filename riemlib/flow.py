@@ -115,7 +115,7 @@ def solve(
     order: int = 1,
     activation="tanh",
     at: Sequence[float] = (1.0,),
-    tolerance: float = 1e-11,
+    tolerance: float = 1e-10,
 ) -> Float[Tensor, "positions points dim"]:
     """x(l) of d^k x/dl^k = f(W x + b) (Eqs. 5, 6) at the positions `at`, by torchdiffeq's adaptive Dormand-Prince pair of order 5.
 
@@ -290,7 +290,7 @@ def ordered_product(A: Float[Tensor, "layers dim dim"], steps: Sequence[float], 
     return P
 
 
-def path_ordered_exponential(A: Path, dim: int, *, start: float = 0.0, end: float = 1.0, breaks: Sequence[float] = ()) -> np.ndarray:
+def path_ordered_exponential(A: Path, dim: int, *, start: float = 0.0, end: float = 1.0, breaks: Sequence[float] = ()) -> Tensor:
     """P(end) of dP/dl = A(l) P, P(start) = I, (d, d), by scipy's DOP853, restarted at the `breaks` where A jumps."""
 
     def rate(l: float, P: np.ndarray) -> np.ndarray:
@@ -299,7 +299,7 @@ def path_ordered_exponential(A: Path, dim: int, *, start: float = 0.0, end: floa
     P = np.eye(dim)
     for a, b in pairwise([start, *(l for l in breaks if start < l < end), end]):
         P = solve_ivp(rate, (a, np.nextafter(b, a)), P.ravel(), method="DOP853", rtol=1e-12, atol=1e-13).y[:, -1].reshape(dim, dim)
-    return P
+    return torch.from_numpy(P)
 
 
 def product_bound(M: float, oscillations: Sequence[float], steps: Sequence[float]) -> float:

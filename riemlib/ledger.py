@@ -92,12 +92,12 @@ class Record:
 
     def _html(self) -> str:
         colour, text = VERDICTS[self.verdict], html.escape
-        rows = "".join(
-            f"<tr><td style='text-align:left'>{text(k)}</td><td style='text-align:left'>{text(show(v))}</td></tr>" for k, v in self.evidence.items()
-        )
+        cell = "<td style='text-align:left'>{}</td>".format
+        rows = "".join(f"<tr>{cell(text(k))}{cell(text(show(v)))}</tr>" for k, v in self.evidence.items())
         return (
             f"<div style='border-left:5px solid {colour};padding:2px 12px;margin:6px 0'>"
-            f"<b style='color:{colour}'>{text(self.verdict)}</b> · <code>{text(self.id)}</code> (§ {text(self.section)}): {text(self.statement)}."
+            f"<b style='color:{colour}'>{text(self.verdict)}</b> · <code>{text(self.id)}</code> (§ {text(self.section)}): "
+            f"{text(self.statement)}."
             f"<br>{text(self.reason)}<details open><summary>evidence</summary><table>{rows}</table>"
             f"<div>{text(self.protocol)}</div></details></div>"
         )
@@ -110,11 +110,14 @@ def identity(errors: Mapping[str, float], controls: Mapping[str, float], toleran
     """An equation: confirmed where every error is within tolerance and every control, which must fail, is far outside it."""
     if any(math.isnan(value) for value in [*errors.values(), *controls.values()]):
         return Verdict("undecided", "an error or a control is not a number")
-    worst, weakest = max(errors.values()), min(controls.values(), default=math.inf)
+    if not errors or not controls:
+        return Verdict("undecided", "no case, or no control that must fail, was tried")
+    worst, weakest = max(errors.values()), min(controls.values())
     if not weakest > 1e3 * tolerance:
         return Verdict("undecided", f"a control that must fail is off by only {power(weakest)}: the check has no power")
     if worst <= tolerance:
-        return Verdict("confirmed", f"holds to {power(worst)} in every case, tolerance {tolerance:g}; every control fails by more than {power(weakest, up=False)}")
+        held = f"holds to {power(worst)} in every case, tolerance {tolerance:g}"
+        return Verdict("confirmed", f"{held}; every control fails by more than {power(weakest, up=False)}")
     return Verdict("refuted", f"off by {show(worst)}, tolerance {tolerance:g}")
 
 
@@ -124,7 +127,8 @@ def universal(counterexamples: int, cases: int, *, shown: str, repaired: str = "
     `shown` says what the counterexample is, or what was searched; `repaired` the statement that does hold.
     """
     if counterexamples > 0:
-        return Verdict("refuted", f"counterexample in {counterexamples} of {cases} cases: {shown}." + (f" What holds: {repaired}" if repaired else ""))
+        instead = f" What holds: {repaired}" if repaired else ""
+        return Verdict("refuted", f"counterexample in {counterexamples} of {cases} cases: {shown}.{instead}")
     if cases == 0:
         return Verdict("undecided", "no case was tried")
     return Verdict("confirmed", f"{shown}; no exception in {cases} cases")
@@ -164,14 +168,14 @@ def order_of(theory: int, measured: Mapping[str, tuple], controls: Mapping[str, 
     every = [*measured.values(), *controls.values()]
     if not measured or not controls or any(math.isnan(number) for order in every for number in order):
         return Verdict("undecided", "nothing was measured, or no control, or an order is not a number")
-    vague = [name for name, (_, low, high) in measured.items() if low <= theory - 1 or high >= theory + 1]
-    weak = [name for name, (_, low, high) in controls.items() if low <= theory <= high]
     missed = [name for name, (_, low, high) in measured.items() if not low <= theory <= high]
-    if vague or weak:
-        return Verdict("undecided", f"the intervals are too wide to tell: {', '.join(vague + weak)}")
     if missed:
         return Verdict("refuted", f"order {theory} is outside the interval of {', '.join(missed)}")
-    wrong = " and ".join(sorted({f"{value:.1f}" for value, _, _ in controls.values()}))
+    vague = [name for name, (_, low, high) in measured.items() if low <= theory - 1 or high >= theory + 1]
+    weak = [name for name, (_, low, high) in controls.items() if low <= theory <= high]
+    if vague or weak:
+        return Verdict("undecided", f"the intervals are too wide to tell: {', '.join(vague + weak)}")
+    wrong = " and ".join(sorted({f"{round(value, 1) + 0.0:.1f}" for value, _, _ in controls.values()}))
     found = f"order {theory} lies in the 95 % interval of each of {len(measured)} cases, {theory - 1} and {theory + 1} in none"
     if when:
         return Verdict("confirmed with conditions", f"{when}: {found}; without it the order is {wrong}")
@@ -188,6 +192,26 @@ def no_worse(interval: tuple[float, float], margin: float, *, what: str) -> Verd
     if high < -margin:
         return Verdict("refuted", f"{what} falls by more than {margin:g}, all of its interval")
     return Verdict("not supported", f"the interval of the change in {what} holds the margin of {margin:g}")
+
+
+def effects(intervals: Mapping[str, tuple], p: Mapping[str, float] | None = None, level: float = 0.05) -> Verdict:
+    """One or more effects that a claim says are positive, each (value, low, high): confirmed where every interval lies above 0.
+
+    Where `p` gives (adjusted) p-values an effect must also stay below `level`. Some but not all: confirmed with conditions; some on the
+    other side and none on this one: refuted.
+    """
+    if not intervals or any(math.isnan(number) for effect in intervals.values() for number in effect):
+        return Verdict("undecided", "nothing was measured, or an effect is not a number")
+    sure = {name: p is None or p[name] < level for name in intervals}
+    above = [name for name, (_, low, _) in intervals.items() if low > 0 and sure[name]]
+    below = [name for name, (_, _, high) in intervals.items() if high < 0 and sure[name]]
+    sizes = "; ".join(f"{name}: {show(value)} {show([low, high])}" for name, (value, low, high) in intervals.items())
+    if len(above) == len(intervals):
+        return Verdict("confirmed", sizes)
+    if above:
+        rest = ", ".join(name for name in intervals if name not in above)
+        return Verdict("confirmed with conditions", f"for {', '.join(above)}, not for {rest}: {sizes}")
+    return Verdict("refuted" if below else "not supported", sizes)
 
 
 def record(id: str, verdict: Verdict, evidence: Mapping, protocol: str = "") -> Record:
@@ -236,7 +260,8 @@ def table(claims: Sequence[Mapping]) -> str:
 
 def markdown(claims: Sequence[Mapping], folder: str) -> str:
     """The same, shorter, as a Markdown table with links to the notebooks in `folder`."""
-    rows = [f"| {c['section']} | {c['statement']} | **{c['verdict']}** | [{c['notebook']}]({folder}/{c['notebook']}.ipynb) |" for c in claims]
+    links = [f"[{c['notebook']}]({folder}/{c['notebook']}.ipynb)" for c in claims]
+    rows = [f"| {c['section']} | {c['statement']} | **{c['verdict']}** | {link} |" for c, link in zip(claims, links, strict=True)]
     return "\n".join(["| § | what the paper says | verdict | decided in |", "|---|---|---|---|", *rows])
 
 
@@ -257,7 +282,8 @@ def rounded(value):
     if isinstance(value, list | tuple):
         return [rounded(v) for v in value]
     if isinstance(value, float):
-        return float(f"{value:.3g}") if math.isfinite(value) else str(value)
+        short = float(f"{value:.3g}")
+        return short if math.isfinite(short) else str(value)
     return value
 
 

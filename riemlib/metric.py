@@ -5,8 +5,8 @@ A layer is $D \leftarrow A D + B f(W x + b)$ (see `networks`), so its Jacobian o
 $$J = A \otimes I + (B \otimes \mathrm{diag}(f'(z))\, W)\, e_0^{\mathsf T},$$
 
 which at order 1 is Eq. 11. `pull_back` multiplies covectors by J from the right; everything else is that function swept from the
-output to the input: on the identity it gives the pushforward P (Eq. 12), on both indices of a metric the pullback metric (Eqs. 9, 10),
-on the gradient of an error backpropagation (Eq. 15, in `bundles`).
+output to the input: on the identity it gives the pushforward P (Eq. 12) and with it the metric P^T eta P (Eqs. 9, 10), on the gradient of
+an error backpropagation (Eq. 15, in `bundles`).
 """
 
 from collections.abc import Callable
@@ -76,7 +76,10 @@ def pushforward(net: CkNetwork, x: Float[Tensor, "points dim"], layer: int = 0) 
 def pullback_metrics(
     net: CkNetwork, x: Float[Tensor, "points dim"], output_metric: Float[Tensor, "..."] | None = None
 ) -> list[Float[Tensor, "points _ _"]]:
-    """The metric at every layer, L + 1 tensors (n, s_l, s_l), in one backward sweep of Eq. 9 (together: Eq. 10).
+    """The metric at every layer, L + 1 tensors (n, s_l, s_l), in one backward sweep (Eqs. 9, 10).
+
+    P is swept instead of g, whose recursion in both indices is Eq. 9: so every g = P^T eta P is symmetric and positive to rounding of its own
+    size, however much of it the layers have squeezed away.
 
     It starts from Eq. 8: `output_metric` on x^(L), (d_L, d_L) or one for each point (n, d_L, d_L), Euclidean unless given; the
     differences that an order above 1 carries have length 0 there. A squared length is in the units of the output coordinates squared.
@@ -87,18 +90,15 @@ def pullback_metrics(
     [(5, 2, 2), (5, 2, 2), (5, 2, 2)]
     """
     found = slopes(net, x)
-    entries, dim, n = net.entries[-1], net.widths[-1], len(x)
-    g = _identity(entries, found[-1])[:dim]  # the covectors dx^(L); below, their products eta_ab dx^a dx^b
+    P = _identity(net.entries[-1], found[-1])[: net.widths[-1]]
     if output_metric is not None:
-        eta = _output_metric(output_metric, dim, n, x)
-        g = torch.cat([eta.movedim(0, -1)[:, None], eta.new_zeros(dim, entries - 1, dim, n)], 1)
-    g = torch.cat([g, g.new_zeros((entries - 1) * dim, *g.shape[1:])])
-    metrics = [g]
+        root = _square_root(_output_metric(output_metric, net.widths[-1], len(x), x)).movedim(0, -1)
+        P = torch.cat([root[:, None], root.new_zeros(len(root), net.entries[-1] - 1, *root.shape[1:])], 1)
+    metrics = [_gram(P)]
     for (W, _, rows), slope in reversed(list(zip(layers(net), found, strict=True))):
-        half = pull_back(g, W, slope, rows).flatten(1, 2).transpose(0, 1)  # Eq. 9, the second index
-        g = pull_back(half.unflatten(1, (len(rows), len(slope))), W, slope, rows)  # and the first
-        metrics.append(g)
-    return [_points_first(g) for g in reversed(metrics)]
+        P = pull_back(P, W, slope, rows)
+        metrics.append(_gram(P))
+    return metrics[::-1]
 
 
 def pullback_metric(
@@ -164,6 +164,24 @@ def _identity(entries: int, slope: Tensor) -> Tensor:
     dim, n = slope.shape
     identity = torch.eye(entries * dim, dtype=slope.dtype, device=slope.device)
     return identity.unflatten(1, (entries, dim))[..., None].expand(-1, -1, -1, n)
+
+
+def _gram(P: Tensor) -> Tensor:
+    """P^T P at every point, (n, s d, s d), for P (r, s, d, n); a handful of components is quicker point by point, more as matrix products."""
+    P = P.flatten(1, 2)
+    if P.shape[1] > 4:
+        P = P.permute(2, 0, 1).contiguous()
+        return P.mT @ P
+    g = P[0][:, None] * P[0]
+    for row in P[1:]:
+        g = torch.addcmul(g, row[:, None], row)
+    return g.permute(2, 0, 1)
+
+
+def _square_root(eta: Tensor) -> Tensor:
+    """R with R^T R = eta, for a metric that may be degenerate."""
+    values, vectors = torch.linalg.eigh(eta)
+    return values.clamp(min=0).sqrt()[..., None] * vectors.mT
 
 
 def _points_first(g: Tensor) -> Tensor:

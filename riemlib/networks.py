@@ -177,9 +177,10 @@ def _per_layer(name: str, value, depth: int) -> list:
 
 def _activation(activation) -> Callable[[Tensor], Tensor]:
     if callable(activation):
-        probe = torch.zeros(2, 3)
-        if getattr(activation(probe), "shape", None) != probe.shape:
-            raise ValueError(f"activation {activation!r} does not keep a tensor's shape; a pointwise function is needed")
+        probe = torch.linspace(-1, 1, 6, device="cpu").view(2, 3)
+        image, alone = activation(probe), activation(probe.flatten())
+        if getattr(image, "shape", None) != probe.shape or not torch.allclose(image.flatten(), alone, equal_nan=True):
+            raise ValueError(f"activation {activation!r} does not act on each entry by itself; a pointwise function is needed")
         return activation
     if not isinstance(activation, str) or activation not in ACTIVATIONS:
         raise ValueError(f"activation is {activation!r}; one of {', '.join(ACTIVATIONS)} or a pointwise callable is needed")

@@ -27,13 +27,14 @@ class Opening:
 
     def html(self) -> str:
         took = f"took {self.seconds:.0f} s" if self.seconds is not None else f"takes {self.minutes}"
+        none = "<li>none yet: run the cells below</li>"
         lines = "".join(
             f"<li><b style='color:{ledger.VERDICTS[r.verdict]}'>{html.escape(r.verdict)}</b> · {html.escape(r.statement)}</li>"
             for r in self.records.values()
         )
         return (
             f"<div style='border:1px solid #bbb;padding:6px 14px'><b>Verdicts of {html.escape(self.section)}</b> "
-            f"<span style='color:#777'>({took} on {html.escape(self.device)})</span><ul style='margin:4px 0'>{lines or '<li>none yet: run the cells below</li>'}</ul></div>"
+            f"<span style='color:#777'>({took} on {html.escape(self.device)})</span><ul style='margin:4px 0'>{lines or none}</ul></div>"
         )
 
     def update(self) -> None:
@@ -79,9 +80,9 @@ def _commit() -> str:
     """The commit the code was at, `+` where files differ from it; `unknown` outside a repository."""
     here = Path(__file__).parent
     try:
-        git = ["git", "-C", str(here)]
-        commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run([*git, "status", "--porcelain", "--", str(here)], capture_output=True, text=True, check=True).stdout.strip()
+        questions = (["rev-parse", "--short", "HEAD"], ["status", "--porcelain", "--", str(here)])
+        told = {"capture_output": True, "text": True, "check": True}
+        answers = [subprocess.run(["git", "-C", str(here), *q], **told).stdout.strip() for q in questions]
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return commit + ("+" if changed else "")
+    return answers[0] + ("+" if answers[1] else "")

@@ -29,6 +29,8 @@ from tqdm.auto import tqdm  # noqa: F401  read before TQDM_DISABLE is set for th
 from . import ledger
 
 PROFILES = ("full", "quick")
+FRONT = "figure_1.png"  #: the figure README.md opens with
+MARKS = "<!-- ledger -->", "<!-- /ledger -->"  #: in README.md, around the ledger
 OVERVIEW = "00_overview"  #: shows the ledger of the other notebooks, so it runs after them
 ROOT = Path(__file__).parents[1]
 
@@ -276,6 +278,8 @@ def run(root: Path = ROOT, profile: str = "full", build: Path | None = None, onl
         for path in done:
             copied(path, root / "notebooks" / path.name)
         done = [root / "notebooks" / path.name for path in done]
+        if not failures and (root / "README.md").exists():
+            front_page(root, folder)
     claims = ledger.gather(path for path in (folder / f"{name}.ipynb" for name in names(root)) if path.exists())
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "claims.json").write_text(json.dumps(claims, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -292,6 +296,27 @@ def run(root: Path = ROOT, profile: str = "full", build: Path | None = None, onl
     print(*(f"  {shown(path)}" for path in done), sep="\n")
     print(f"Decided claims ({len(claims)}): {shown(build / 'claims.json')}. Figures: {shown(build / 'figures')}")
     return 0
+
+
+def front_page(root: Path, folder: Path) -> None:
+    """Puts the ledger of the published notebooks into README.md, and Figure 1 of this run beside them."""
+    readme = root / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    if (now := with_ledger(text, root)) != text:
+        beside = readme.with_name(".README.md.writing")
+        beside.write_text(now, encoding="utf-8")
+        os.replace(beside, readme)
+    if (figure := folder / "figures" / FRONT).exists():
+        copied(figure, root / "notebooks" / FRONT)
+
+
+def with_ledger(text: str, root: Path) -> str:
+    """The text of README.md with the ledger between its two marks."""
+    claims = ledger.gather(sorted((root / "notebooks").glob("*.ipynb")))
+    before, _, rest = text.partition(MARKS[0])
+    after = rest.partition(MARKS[1])[2]
+    table = f"{ledger.summary(claims)}\n\n{ledger.markdown(claims, 'notebooks')}"
+    return f"{before}{MARKS[0]}\n{table}\n{MARKS[1]}{after}" if rest else text
 
 
 def shown(path: Path) -> str:
@@ -316,6 +341,9 @@ def check(root: Path = ROOT) -> list[str]:
         nb = nbformat.read(path, as_version=4)
         found = [*differences(source(root, name), nb), *unexecuted(nb), *stale(root, name, nb, used)]
         problems += [f"{name}.ipynb: {problem}" for problem in found]
+    readme = root / "README.md"
+    if readme.exists() and with_ledger(text := readme.read_text(encoding="utf-8"), root) != text:
+        problems.append("README.md: its ledger is not that of the notebooks: make paper")
     return problems
 
 
@@ -390,7 +418,11 @@ def setup(app) -> dict:
             listed = "\n".join(f"notebooks/{path.stem}" for path in entries)
             text[0] += f"\n\n```{{toctree}}\n:hidden:\n\n{listed}\n```\n"
 
+    def equations(app, config) -> None:
+        config.myst_enable_extensions = {"dollarmath", "amsmath"}  # a set, which the command line cannot give
+
     app.connect("source-read", contents)
+    app.connect("config-inited", equations, priority=0)
     return {"parallel_read_safe": True}
 
 

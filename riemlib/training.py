@@ -16,7 +16,7 @@ from . import checks
 from .manifolds import Sample
 from .networks import CkNetwork, affine, evolve
 
-MINIBATCHES = 2**32  # added to a seed, so that the draw of its minibatches is not the draw of its weights
+MINIBATCHES = 2**31  # added to a seed, so that the draw of its minibatches is not the draw of its weights (the generator reads 32 bits)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from jaxtyping import config, install_import_hook
 
 install_import_hook("riemlib", "beartype.beartype")  # before anything imports riemlib
 
+torch.set_num_threads(1)  # small tensors, and another worker beside this one
+
 settings.register_profile("riemlib", derandomize=True, deadline=None, max_examples=40)
 settings.load_profile("riemlib")
 

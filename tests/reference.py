@@ -9,8 +9,6 @@ from torch.func import jacrev, vmap
 
 from riemlib import CkNetwork
 
-torch.set_num_threads(1)  # small tensors, and a second worker beside this one
-
 
 def silu(z):
     """A custom activation, smooth and not monotone."""

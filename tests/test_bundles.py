@@ -33,6 +33,16 @@ def off(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a - b).detach().abs().max() / b.detach().abs().max())
 
 
+def test_group_elements_are_general():
+    h = group_elements(50, 3, seed=0, spread=1.5)
+    values, determinants = torch.linalg.svdvals(h), torch.linalg.det(h)
+    assert 1 / 1.5 <= values.min() and values.max() <= 1.5
+    assert determinants.min() < 0 < determinants.max()
+    for square in (h @ h.mT, h.mT @ h):  # neither is diagonal: random directions on both sides
+        assert (square - torch.diag_embed(square.diagonal(dim1=1, dim2=2))).abs().amax((1, 2)).median() > 1e-2
+    assert torch.equal(h, group_elements(50, 3, seed=0, spread=1.5)) and not torch.equal(h, group_elements(50, 3, seed=1, spread=1.5))
+
+
 # Definition 5.1: the frame bundle
 
 

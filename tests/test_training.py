@@ -116,7 +116,6 @@ def test_minibatches():
     assert next(second)[2].tolist() + next(second)[2].tolist() == epochs[0][1].tolist()
 
 
-@pytest.mark.xfail(reason="torch's CPU generator reads the low 32 bits of a seed, so adding 2**32 changes nothing", strict=True)
 def test_minibatches_are_not_the_draw_of_the_weights():
     here, there = (torch.rand(8, generator=torch.Generator().manual_seed(seed)) for seed in (3, training.MINIBATCHES + 3))
     assert not torch.equal(here, there)

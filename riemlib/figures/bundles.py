@@ -22,7 +22,7 @@ def one_class(frames: Tensor, metrics: Tensor, wrong: Tensor, names: Sequence[st
 
     `wrong` are the components that the transposed convention pairs with the same frames.
     """
-    fig, axes = figure(2, len(frames), width=7.6, height=4.4, sharex="row", sharey="row")
+    fig, axes = figure(2, len(frames), width=7.6, height=4.3)
     for (top, bottom), e, g, other, name in zip(axes.T, frames, metrics, wrong, names, strict=True):
         for components, style, colour in ((other, "--", CLASSES[1]), (g, "-", CLASSES[0])):
             top.plot(*_ellipse(act_on_metric(e, components)), style, color=colour)
@@ -30,11 +30,11 @@ def one_class(frames: Tensor, metrics: Tensor, wrong: Tensor, names: Sequence[st
         bottom.plot(*_ellipse(g), color=CLASSES[0])
         _arrows(bottom, torch.zeros(1, 2), torch.eye(2), VECTORS)
         top.set_title(name)
-        for ax in (top, bottom):
-            ax.set_aspect("equal", adjustable="box")
-            ax.margins(0.1)
-            ax.set_xticks([])
-            ax.set_yticks([])
+    for row in axes:
+        reach = 1.05 * max(abs(end) for ax in row for end in (*ax.get_xlim(), *ax.get_ylim()))
+        for ax in row:
+            ax.set(aspect="equal", xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[])
+            ax.spines[:].set_visible(False)
     axes[0, 0].set_ylabel("in the tangent plane")
     axes[1, 0].set_ylabel("in the frame's components")
     fig.legend(
@@ -56,22 +56,22 @@ def frames_through_layers(
 ) -> Figure:
     """Frames (m, 2, 2) at the points `at` in the coordinates of each of `layers`; below, orthonormal ones with the metric's balls.
 
-    The vectors of an orthonormal frame are conjugate radii of its ball. Each panel has a scale of its own, given in its title.
+    The vectors of an orthonormal frame are conjugate radii of its ball. Each frame, with its ball, is drawn to a size of its own.
     """
     fig, axes = figure(2, len(layers), width=9.6, height=4.6)
     for column, l in zip(axes.T, layers, strict=True):
         x, centres = coordinates[l], coordinates[l][at]
         extent = float((x.amax(0) - x.amin(0)).max())
-        for ax, e in zip(column, (frames[l], orthonormal[l]), strict=True):
-            scale = 0.16 * extent / float(e.norm(dim=1).max())
+        for ax, e, with_ball in zip(column, (frames[l], orthonormal[l]), (False, True), strict=True):
             ax.scatter(*x.T, s=1, c=[class_colour(c) for c in label.tolist()], alpha=0.35, linewidths=0)
-            if ax is column[1]:
-                for curve in balls(metrics[l], scale).outline(centres):
-                    ax.plot(*curve.T, color=INK, linewidth=0.8)
-            _arrows(ax, centres.repeat_interleave(2, 0), scale * e.mT.flatten(0, 1), VECTORS * len(centres))
+            scale = 0.13 * extent / torch.linalg.matrix_norm(e, 2)
+            if with_ball:
+                for g, centre, radius in zip(metrics[l], centres, scale.tolist(), strict=True):
+                    ax.plot(*balls(g[None], radius).outline(centre[None])[0].T, color=INK, linewidth=0.8)
+            _arrows(ax, centres.repeat_interleave(2, 0), (scale[:, None, None] * e).mT.flatten(0, 1), VECTORS * len(centres))
             ax.set_aspect("equal", adjustable="datalim")
-            ax.set_title(f"layer {l}, × {scale:.2g}")
-            ax.margins(0.12)
+            ax.set_title(f"layer {l}")
+            ax.margins(0.1)
             ax.tick_params(labelsize=6)
     axes[0, 0].set_ylabel("the input's coordinate frame")
     axes[1, 0].set_ylabel("orthonormal frame and its ball")
@@ -123,7 +123,7 @@ def error_covectors(coordinates: Sequence[Tensor], label: Tensor, at: Sequence[i
         extent = float((x.amax(0) - x.amin(0)).max())
         scale = 0.3 * extent / float(p.norm(dim=1).max())
         ax.scatter(*x.T, s=1, c=[class_colour(c) for c in label.tolist()], alpha=0.35, linewidths=0)
-        _arrows(ax, x[at], -scale * p, [INK] * len(p))
+        _arrows(ax, x[at], -scale * p, [INK] * len(p), width=0.007)
         ax.margins(0.15)
         ax.tick_params(labelsize=6)
     return fig
@@ -147,9 +147,9 @@ def adjoint_convergence(depths: Sequence[int], errors: Mapping[str, Sequence[flo
     return fig
 
 
-def _arrows(ax: Axes, at: Tensor, vectors: Tensor, colours: Sequence[str]) -> None:
+def _arrows(ax: Axes, at: Tensor, vectors: Tensor, colours: Sequence[str], width: float = 0.012) -> None:
     at = at.expand(len(vectors), 2)
-    shape = {"width": 0.012, "headwidth": 3.2, "headlength": 3.6}
+    shape = {"width": width, "headwidth": 3.2, "headlength": 3.6}
     ax.quiver(*at.T, *vectors.T, angles="xy", scale_units="xy", scale=1, color=colours, zorder=3, **shape)
     tips = (at + vectors).numpy()
     ax.update_datalim(tips)  # quiver counts the tails alone

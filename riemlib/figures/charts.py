@@ -17,7 +17,7 @@ from ..metric import jacobians
 from ..networks import CkNetwork
 from .style import CLASSES, GREY, STYLE, class_colour, figure
 
-KEPT, REVERSED = "#56B4E9", "#D55E00"  # orientation kept, orientation reversed
+KEPT, REVERSED = "#7FBC41", "#C51B7D"  # orientation kept, orientation reversed: not the colours of classes
 
 
 def relu_layers(plain: CkNetwork, x: Tensor, pieces: Tensor, line: Tensor, curves: Mapping[str, Tensor]) -> Figure:
@@ -47,7 +47,7 @@ def certificates(nets: Sequence[CkNetwork], extent: float = 3.0) -> Figure:
         s, t = np.meshgrid(np.linspace(0, 1, 101), np.linspace(0, 1, 101))
         det = (1 - s) * (1 - t) + s * (1 - t) * first + (1 - s) * t * second + s * t * both
         reach = max(2.0, np.abs(det).max())
-        top.contourf(s, t, det, levels=np.linspace(-reach, reach, 21), cmap="RdBu")
+        top.contourf(s, t, det, levels=np.linspace(-reach, reach, 21), cmap="PiYG")
         lines = top.contour(s, t, det, levels=[0], colors="k", linewidths=2) if det.min() < 0 else None
         for corner, value in zip(((0, 0), (1, 0), (0, 1), (1, 1)), (1.0, first, second, both), strict=True):
             offset = tuple(9 if c == 0 else -9 for c in corner)
@@ -81,10 +81,12 @@ def fold(
         colours = [class_colour(label) for label in data[1].tolist()]
         left.scatter(*data[0].numpy(force=True).T, s=4, c=colours, linewidths=0, zorder=2)
         right.scatter(*_image(net, data[0].numpy(force=True)).T, s=4, c=colours, linewidths=0, zorder=2)
+    left.set_anchor("N")
+    right.set_anchor("N")
     marks = {"mec": "k", "mew": 0.8, "ls": "", "zorder": 4, "mfc": "#F0E442"}
     left.plot(*points.numpy(force=True).T, "*", ms=13, **marks)
     right.plot(*image.numpy(force=True), "*", ms=13, **marks)
-    left.set(title="domain: orientation reversed in orange, fold curve black", xlabel="$x^1$ before", ylabel="$x^2$ before", aspect="equal")
+    left.set(title="domain: orientation reversed in pink, fold curve black", xlabel="$x^1$ before", ylabel="$x^2$ before", aspect="equal")
     right.set(title="image of a square grid and of the fold curve", xlabel="$x^1$ after", ylabel="$x^2$ after", aspect="equal")
     return fig
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.collections import LineCollection
+from matplotlib.ticker import NullFormatter
 
 from .style import CLASSES, GREY, NETWORKS, figure
 
@@ -37,7 +38,8 @@ def orders(panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[flo
             label = f"{name}: {order[0]:.2f} [{order[1]:.2f}, {order[2]:.2f}]"
             ax.loglog(steps, errors, color=colour, marker=MARKERS[i % 6], ms=4, label=label, **style)
         ax.set(xlabel=abscissa, ylabel="error of $x^{(L)}$ (rms)", title=title)
-        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=7.5, title="order [95 % interval]", title_fontsize=7.5)
+        ax.xaxis.set_minor_formatter(NullFormatter())
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.24), fontsize=7.5, title="order [95 % interval]", title_fontsize=7.5)
     return fig
 
 
@@ -82,14 +84,14 @@ def weights(profiles: Mapping[str, Mapping[int, np.ndarray]], depths: Sequence[i
             l = np.arange(depth) / depth
             ax.plot(l, _array(w), color=CLASSES[i], alpha=[0.35, 0.6, 1][j], lw=[2.4, 1.4, 0.7][j], label=f"L = {depth}")
         ax.set(xlabel="$l$", ylabel="$W_{11}(l)$", title=name)
-        ax.legend(loc="best")
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=3, handlelength=1.2, columnspacing=1)
     for i, (name, ratio) in enumerate(ratios.items()):
         ratio = _array(ratio)
         right.loglog(depths, ratio, color=CLASSES[i], lw=0, marker=MARKERS[i], ms=3, alpha=0.6)
         right.loglog(depths, np.median(ratio, 1), color=CLASSES[i])
         right.plot([], [], color=CLASSES[i], marker=MARKERS[i], ms=3, label=name)
-    right.set(xlabel="depth $L$", ylabel="variation (1 = independent)", ylim=(None, 4))
-    right.legend(loc="lower left")
+    right.set(xlabel="depth $L$", ylabel="variation (1 = independent)", title="every run, and the median")
+    right.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=3, handlelength=1.2, columnspacing=1)
     return fig
 
 
@@ -102,7 +104,9 @@ def sharing(success: Mapping[str, tuple[float, tuple[float, float]]], loss: Sequ
     left.set(xticks=range(len(success)), xticklabels=list(success), ylim=(0, 1), ylabel="share of seeds at 0.0 % error")
     own, shared = (_array(values) for values in loss)
     group = 2 * _array(solved[0]).astype(int) + _array(solved[1]).astype(int)
-    for k, (name, colour) in enumerate({"neither": GREY, "shared only": CLASSES[1], "own only": CLASSES[0], "both solve": CLASSES[2]}.items()):
+    for k, (name, colour) in enumerate(
+        {"neither": GREY, "shared only": CLASSES[1], "own only": CLASSES[0], "both solve": CLASSES[2]}.items()
+    ):
         at = group == k
         right.loglog(own[at], shared[at], color=colour, marker=MARKERS[k], ms=4, ls="none", label=f"{name}: {at.sum()}")
     ends = [min(own.min(), shared.min()), max(own.max(), shared.max())]
@@ -112,31 +116,31 @@ def sharing(success: Mapping[str, tuple[float, tuple[float, float]]], loss: Sequ
     return fig
 
 
-def fold(grid, orientation, tracks, layer: int):
-    """Left: a grid of inputs (m, m, 2) as it lies at `layer`, the sheet turned over in the second colour. Right: inputs that meet there.
+def fold(inputs, images, orientation, tracks, layer: int):
+    """The square of inputs (m, m, 2), the same square in the x of `layer`, the turned sheet in the second colour, and inputs that meet.
 
-    `orientation` (m, m) is the sign of det ∂x^(l)/∂x^(0); `tracks` (layers, points, 2) are the inputs' coordinates layer by layer.
+    `orientation` (m, m) is the sign of det ∂x^(l)/∂x^(0); `tracks` (layers, points, 2) are the meeting inputs' x, layer by layer.
     """
-    fig, ((left, right),) = figure(1, 2, width=8.2, height=4.1)
-    grid, sign = _array(grid), _array(orientation)
-    segments, colours = [], []
-    for lines, signs in ((grid, sign), (np.swapaxes(grid, 0, 1), sign.T)):
-        segments += [*np.stack([lines[:, :-1], lines[:, 1:]], 2).reshape(-1, 2, 2)]
-        colours += [CLASSES[int(s < 0)] for s in signs[:, :-1].ravel()]
-    left.add_collection(LineCollection(segments, colors=colours, linewidths=0.5))
-    left.autoscale()
-    x = _array(tracks)
-    left.plot(*x[layer, 0], "k*", ms=9)
+    fig, ((left, middle, right),) = figure(1, 3, width=8.6, height=3.0)
+    sign, x = _array(orientation), _array(tracks)
+    for ax, grid in ((left, _array(inputs)), (middle, _array(images))):
+        for lines, signs in ((grid, sign), (np.swapaxes(grid, 0, 1), sign.T)):
+            segments = np.stack([lines[:, :-1], lines[:, 1:]], 2).reshape(-1, 2, 2)
+            turned = signs[:, :-1].ravel() < 0
+            ax.add_collection(LineCollection(segments[~turned], colors=CLASSES[0], linewidths=0.4, zorder=1))
+            ax.add_collection(LineCollection(segments[turned], colors=CLASSES[1], linewidths=0.5, zorder=2))
+        ax.autoscale()
     for i in range(x.shape[1]):
-        right.plot(*x[: layer + 2, i].T, color=[CLASSES[2], CLASSES[3], GREY, CLASSES[0]][i % 4], marker="o", ms=4)
-        right.annotate(f"input {i + 1}", x[0, i], xytext=(4, 4), textcoords="offset points")
-    right.plot(*x[layer, 0], "k*", ms=10, zorder=5)
-    right.margins(0.15)
-    for ax in (left, right):
-        ax.set(xlabel="$x^1$", ylabel="$x^2$", aspect="equal")
-        ax.set_adjustable("datalim")
-    left.set_title(f"the input square in the $x$ of layer {layer}")
-    right.set_title(f"distinct inputs, layers 0 to {layer + 1}: one $x$ at layer {layer}")
+        left.plot(*x[0, i], "ko", ms=4, zorder=4)
+        left.annotate(str(i + 1), x[0, i], xytext=(4, 4), textcoords="offset points", fontweight="bold", zorder=5)
+        colour = ["k", CLASSES[2], CLASSES[3], GREY, CLASSES[0]][i % 5]
+        right.plot(*x[: layer + 2, i].T, color=colour, marker="o", ms=3)
+        right.annotate(str(i + 1), x[0, i], xytext=(4, 4), textcoords="offset points", fontweight="bold", color=colour)
+    for ax in (middle, right):
+        ax.plot(*x[layer, 0], "*", color="k", mec="w", ms=11, zorder=5)
+    for ax, title in ((left, "inputs"), (middle, f"their $x$ at layer {layer}"), (right, f"meeting inputs, layers 0 to {layer + 1}")):
+        ax.set(xlabel="$x^1$", ylabel="$x^2$", title=title)
+        ax.margins(0.08)
     return fig
 
 
@@ -160,11 +164,11 @@ def products(steps, curves: Mapping[str, tuple[Sequence[float], Sequence[float],
     for i, (ax, (name, (errors, bounds, order))) in enumerate(zip(axes.flat, curves.items(), strict=True)):
         ax.loglog(steps, errors, color=CLASSES[i], marker=MARKERS[i], ms=4)
         ax.loglog(steps, bounds, color="k", ls="--", lw=0.9)
-        ax.text(steps[-1], bounds[-1] * 1.3, "bound", ha="left", va="bottom")
+        ax.text(steps[0], bounds[0] * 1.5, "bound", ha="right", va="bottom")
         title = name if order is None else f"{name}\norder {order[0]:.3f} [{order[1]:.3f}, {order[2]:.3f}]"
         ax.set(xlabel="$1/L$", title=title)
-    axes[0, 0].loglog(steps, wrong, color=CLASSES[1], marker="x", ms=4)
-    axes[0, 0].text(steps[0], wrong[0] * 1.4, "wrong order", color=CLASSES[1], ha="right", va="bottom")
+    axes[0, 0].loglog(steps, wrong, color=GREY, marker="x", ms=4)
+    axes[0, 0].text(steps[-1], wrong[-1] * 1.3, "wrong order", color=GREY, ha="left", va="bottom")
     axes[0, 0].set_ylabel(r"error $\|P_L - P\|_2$")
     return fig
 
@@ -192,5 +196,6 @@ def bands(width: float = 0.35):
         radius = radius if turn else np.ones_like(v)
         ax.plot_surface(radius * np.cos(angle), radius * np.sin(angle), height, cmap="cividis", linewidth=0, rasterized=True)
         ax.set(title=title, zlim=(-0.6, 0.6))
+        ax.set_box_aspect((1, 1, 0.5), zoom=1.5)
         ax.set_axis_off()
     return fig

@@ -86,7 +86,7 @@ def _panels(axes, net, sample, curve, size: float) -> None:
 
 
 def metric_balls(net, sample, centres, ellipses: Sequence, *, colours=None, title: str = ""):
-    """Figure 3: balls of constant ds at `centres` (input coordinates), drawn in every layer's coordinates; `ellipses[l]` are their outlines."""
+    """Figure 3: balls of constant ds at `centres` (input coordinates), in every layer's coordinates; `ellipses[l]` are their outlines."""
     coordinates, carried = net.coordinates(sample.x), net.coordinates(centres)
     fig, axes = layer_grid(len(coordinates), columns=4)
     for ax, x, c, outlines in zip(axes, coordinates, carried, ellipses, strict=True):
@@ -107,7 +107,7 @@ def neighbourhoods(centres, ellipses, cells: int = 161, margin: float = 0.35):
 
 
 def true_balls(sample, centres, ellipses, around, distance, radius: float, *, title: str = ""):
-    """The first-order ellipse and the true preimage of the output ball about each centre: where `distance` (m, cells²) to its image is radius."""
+    """The first-order ellipse and the true preimage of the output ball: where the `distance` (m, cells²) of the images is below radius."""
     columns = 4
     rows = -(-len(centres) // columns)
     fig, axes = figure(rows, columns, width=8.4, height=8.4 * rows / columns * 1.15)
@@ -122,8 +122,9 @@ def true_balls(sample, centres, ellipses, around, distance, radius: float, *, ti
         ax.set(xlim=(x.min(), x.max()), ylim=(y.min(), y.max()), aspect="equal")
         ax.tick_params(labelsize=6)
         ax.locator_params(nbins=4)
-    handles = [Line2D([], [], color="k", lw=1, label="ellipse of Eq. 13 (first order)"), Patch(color="#dddddd", label="true preimage of the ball")]
-    fig.legend(handles=handles, loc="outside lower center", ncols=2)
+    first = Line2D([], [], color="k", lw=1, label="ellipse of Eq. 13 (first order)")
+    true = Patch(color="#dddddd", label="true preimage of the ball")
+    fig.legend(handles=[first, true], loc="outside lower center", ncols=2)
     fig.suptitle(title)
     return fig
 
@@ -157,9 +158,8 @@ def chain(net, sample, shown: Sequence[int], grid, vectors, outlines, at):
             middle, gap = (box.x1 + after.x0) / 2, (after.x0 - box.x1) * 0.4
             for y, way, text in ((0.62, 1, r"$\varphi_*$"), (0.38, -1, "$g$")):
                 height = box.y0 + (box.y1 - box.y0) * y
-                fig.add_artist(
-                    FancyArrowPatch((middle - way * gap, height), (middle + way * gap, height), mutation_scale=11, color="k", lw=1.1, **arrow)
-                )
+                ends = (middle - way * gap, height), (middle + way * gap, height)
+                fig.add_artist(FancyArrowPatch(*ends, mutation_scale=11, color="k", lw=1.1, **arrow))
                 fig.text(middle, height + 0.02, text, ha="center", va="bottom", fontsize=10)
     forward, backward = r"forward: points and tangent vectors (arrows), by $\varphi_*$", "backward: the metric (balls of one radius), $g$"
     fig.text(0.5, 0.03, f"{forward}       {backward}", ha="center", fontsize=9)
