@@ -15,15 +15,16 @@
 # %% [markdown]
 # # §4 The Riemannian metric a network induces
 #
-# A trained network sends the data to coordinates in which a linear readout tells the classes apart. Distance is then best measured there, at the
-# output, and the paper's idea is to carry that yardstick back: put the Euclidean metric on the last layer and pull it back, layer by layer, to the
-# input. What comes out is a Riemannian metric on the data, one symmetric matrix a point, and it is the same distance in whichever layer's
-# coordinates it is written.
+# A trained network sends the data to coordinates in which a linear readout tells the classes apart. Distance is then best measured there,
+# at the output, and the paper's idea is to carry that yardstick back: put the Euclidean metric on the last layer and pull it back, layer by
+# layer, to the input. What comes out is a Riemannian metric on the data, one symmetric matrix a point, and it is the same distance in
+# whichever layer's coordinates it is written.
 #
-# This notebook takes Eqs. 8 to 13 and Definitions 4.2 and 4.3 one at a time: the statement, the call that is that equation, a picture or a check, and
-# a control that has to fail. Each check is against automatic differentiation, which knows nothing of our layer-by-layer formulas. Then come the
-# section's remarks: changing dimension, better charts, more width, near and far. Last are two things that the paper does not say about its metric and a
-# geometer would ask first: is it curved, and does it depend on choices that the classifier does not see?
+# This notebook takes Eqs. 8 to 13 and Definitions 4.2 and 4.3 one at a time: the statement, the call that is that equation, a picture or a
+# check, and a control that has to fail. Each check is against automatic differentiation, which knows nothing of our layer-by-layer
+# formulas. Then come the section's remarks: changing dimension, better charts, more width, near and far. Last are two things that the paper
+# does not say about its metric and a geometer would ask first: is it curved, and does it depend on choices that the classifier does not
+# see?
 
 # %% tags=["parameters"]
 points: int = 1000  # on the spiral, both arms together
@@ -33,7 +34,7 @@ draw_updates: int = 1500  # Adam updates of those
 batch_size: int = 300  # points in a minibatch
 learning_rate: float = 1e-2  # at the start; cosine decay to 0
 study_seeds: int = 100  # for each condition of the studies
-study_updates: int = 1500  # Adam updates of those
+study_updates: int = 1000  # Adam updates of those
 widths: list = [3, 4, 8]  # beside 2, in the study of width
 neighbours: list = [4, 6, 8, 12, 16, 24, 32, 48, 64, 96]  # of Locally Linear Embedding
 seed: int = 0  # of the random networks, points and vectors of the checks
@@ -63,9 +64,9 @@ notebook.opening("§4 The metric", device=device, time="about a minute")
 # %% [markdown]
 # ## The networks of the checks
 #
-# The identities are checked in double precision on random networks of orders 0 to 4 and of mixed orders, with unequal steps, with a width that
-# changes, and with activations other than tanh. `transition(net, l)` is the rest of the network from layer $l$ on, as a function to be differentiated
-# automatically: the oracle of this section.
+# The identities are checked in double precision on random networks of orders 0 to 4 and of mixed orders, with unequal steps, with a width
+# that changes, and with activations other than tanh. `transition(net, l)` is the rest of the network from layer $l$ on, as a function to be
+# differentiated automatically: the oracle of this section.
 
 # %%
 torch.manual_seed(seed)
@@ -85,8 +86,8 @@ x = torch.randn(32, 3, dtype=torch.float64, device=device)
 #
 # $$g\bigl(x^{(L)}\bigr)_{ab} = \eta_{ab}. \tag{8}$$
 #
-# It is a choice, and the only one: everything below follows from it. `output_metric` makes another, and the end of this notebook shows what that
-# changes. For orders above 1 a layer's state also carries differences of $x$; those have length zero at the output.
+# It is a choice, and the only one: everything below follows from it. `output_metric` makes another, and the end of this notebook shows what
+# that changes. For orders above 1 a layer's state also carries differences of $x$; those have length zero at the output.
 
 # %%
 net = cases["order 1"]
@@ -107,8 +108,8 @@ eta[0]
 #
 # $$g\bigl(x^{(l)}\bigr) = P^{\mathsf T} \eta\, P, \qquad P = \frac{\partial x^{(L)}}{\partial x^{(l)}}. \tag{10}$$
 #
-# `pullback_metrics` is Eq. 9 swept once from the output to the input; it returns $g$ at every layer. Nothing in it asks for a derivative of more than
-# one layer, which is why the paper speaks of backpropagating the metric.
+# `pullback_metrics` is Eq. 9 swept once from the output to the input; it returns $g$ at every layer. Nothing in it asks for a derivative of
+# more than one layer, which is why the paper speaks of backpropagating the metric.
 
 # %%
 metrics = rl.pullback_metrics(net, x)
@@ -118,9 +119,9 @@ assert step < 1e-12
 [tuple(g.shape) for g in metrics]
 
 # %% [markdown]
-# The check: for every network above and every layer, the recursion against $J^{\mathsf T}\eta J$ of the whole rest of the network, differentiated
-# automatically. The control multiplies by the Jacobians from the wrong side, $J g J^{\mathsf T}$, an easy slip that gives a matrix just as symmetric
-# and positive.
+# The check: for every network above and every layer, the recursion against $J^{\mathsf T}\eta J$ of the whole rest of the network,
+# differentiated automatically. The control multiplies by the Jacobians from the wrong side, $J g J^{\mathsf T}$, an easy slip that gives a
+# matrix just as symmetric and positive.
 
 # %%
 errors = {}
@@ -151,9 +152,9 @@ notebook.decide(
 # $$\frac{\partial x^{(l+1)}}{\partial x^{(l)}} = \delta + \frac{\partial f(z^{(l+1)})}{\partial z^{(l+1)}}
 # \frac{\partial z^{(l+1)}}{\partial x^{(l)}}\, \Delta l, \tag{11}$$
 #
-# the identity and a correction of the size of the step. `jacobians` computes it for all layers; for orders above 1 the same rule acts on the layer's
-# whole state. Below it is compared with automatic differentiation of single layers, and with two slips that must show: the step left out, and $W$
-# transposed.
+# the identity and a correction of the size of the step. `jacobians` computes it for all layers; for orders above 1 the same rule acts on
+# the layer's whole state. Below it is compared with automatic differentiation of single layers, and with two slips that must show: the step
+# left out, and $W$ transposed.
 
 # %%
 coordinates, layers = [y.detach() for y in net.coordinates(x)], range(len(net.weights))
@@ -180,8 +181,8 @@ notebook.decide(
 # %% [markdown]
 # ## Eq. 12: the ordered product
 #
-# The Jacobian from layer $l$ to the output is the product of the layers' Jacobians. They do not commute, so the order is part of the statement: the
-# last layer stands leftmost,
+# The Jacobian from layer $l$ to the output is the product of the layers' Jacobians. They do not commute, so the order is part of the
+# statement: the last layer stands leftmost,
 #
 # $$P^{a_L}{}_{a_l} = \prod_{l'=L-1}^{l} \Bigl[\delta + \frac{\partial f}{\partial z}\frac{\partial z}{\partial x}\,\Delta l\Bigr]. \tag{12}$$
 
@@ -209,8 +210,8 @@ notebook.decide(
 # %% [markdown]
 # ## A trained network to look at
 #
-# The pictures of this section use one residual tanh network of width 2, trained on the spiral; what follows is computed in double precision. Of a few seeds we draw a
-# typical one among those with the least error; it is an illustration, and no verdict rests on it.
+# The pictures of this section use one residual tanh network of width 2, trained on the spiral; what follows is computed in double
+# precision. Of a few seeds we draw a typical one among those with the least error; it is an illustration, and no verdict rests on it.
 
 # %%
 spiral = rl.spiral(points, device=device)
@@ -221,11 +222,11 @@ trained, sample = run.networks[run.typical()].double().requires_grad_(False), sp
 print(f"{int(run.solved.sum())} of {draw_seeds} at 0.0 % error; drawn: error {float(run.error[run.typical()]):.1%}")
 
 # %% [markdown]
-# A ball of radius $\varepsilon$ of the metric at a point is, to first order, the ellipse $\{v : g_{ab}v^av^b \le \varepsilon^2\}$, with semi-axes
-# $\varepsilon/\sqrt{\lambda_i}$ along the eigenvectors of $g$: where the network stretches, balls are small. The picture shows them over the input plane
-# beside the volume density $\sqrt{\det g} = |\det P|$. The bright ridges are where the network stretches most, and they run between the arms: the
-# classes are moved apart there. A dark curve in the density is a fold: there $P$ is singular and $g$ no longer a metric. A residual network trained
-# with step 1 is full of them, and they cross the data.
+# A ball of radius $\varepsilon$ of the metric at a point is, to first order, the ellipse $\{v : g_{ab}v^av^b \le \varepsilon^2\}$, with
+# semi-axes $\varepsilon/\sqrt{\lambda_i}$ along the eigenvectors of $g$: where the network stretches, balls are small. The picture shows
+# them over the input plane beside the volume density $\sqrt{\det g} = |\det P|$. The bright ridges are where the network stretches most,
+# and they run between the arms: the classes are moved apart there. A dark curve in the density is a fold: there $P$ is singular and $g$ no
+# longer a metric. A residual network trained with step 1 is full of them, and they cross the data.
 
 # %%
 side = torch.linspace(-1.15, 1.15, 201, dtype=torch.float64, device=device)
@@ -254,9 +255,10 @@ assert torch.allclose(on_boundary.sqrt(), torch.full_like(on_boundary, radius), 
 #
 # $$ds^2 = \eta_{ab}\, P^{a}{}_{c}\, P^{b}{}_{d}\, dx^{c}\, dx^{d} = g\bigl(x^{(l)}\bigr)_{cd}\, dx^c dx^d, \tag{13}$$
 #
-# and is the same number at every layer if $dx$ is carried along by the pushforward. So the length of a curve does not depend on the layer in which it
-# is measured; and at the output it is the ordinary Euclidean length. We take one arm of the spiral, carry its tangent vector through the layers, and
-# integrate `squared_length` at each. (On a network with folds $g$ is nearly singular; written as $P^{\mathsf T}P$ it is symmetric to the last digit.) The control is the Euclidean length in layer $l$, which is another number at every layer.
+# and is the same number at every layer if $dx$ is carried along by the pushforward. So the length of a curve does not depend on the layer
+# in which it is measured; and at the output it is the ordinary Euclidean length. We take one arm of the spiral, carry its tangent vector
+# through the layers, and integrate `squared_length` at each. (On a network with folds $g$ is nearly singular; written as $P^{\mathsf T}P$
+# it is symmetric to the last digit.) The control is the Euclidean length in layer $l$, which is another number at every layer.
 
 # %%
 def arm(t):
@@ -276,9 +278,9 @@ controls = {f"Euclidean, layer {l}": abs(euclidean[l] / length[-1] - 1) for l in
 assert max(errors.values()) < 1e-9 and min(controls.values()) > 1e-3
 
 # %% [markdown]
-# With finite displacements, the chord between neighbouring points of the curve in place of the tangent vector, Eq. 13 holds only up to the chords' size:
-# a line element is a statement about infinitesimal vectors. Refining the sampling shows it, with the metric averaged over the two ends of a chord; the
-# error falls as the square of the spacing at every layer.
+# With finite displacements, the chord between neighbouring points of the curve in place of the tangent vector, Eq. 13 holds only up to the
+# chords' size: a line element is a statement about infinitesimal vectors. Refining the sampling shows it, with the metric averaged over the
+# two ends of a chord; the error falls as the square of the spacing at every layer.
 
 # %%
 counts, chords = [251, 501, 1001, 2001, 4001], []
@@ -298,17 +300,18 @@ notebook.decide(
     "line-element",
     ledger.identity(errors, controls, tolerance=1e-9),
     {**controls, "order of the chords in the spacing, range over layers": [round(float(orders.min()), 1), round(float(orders.max()), 1)]},
-    protocol="one arm of the spiral in one trained network: speed by Eq. 13 at every layer against the Euclidean speed at the output, pointwise",
+    protocol="one arm in one trained network: speed by Eq. 13 at every layer against the Euclidean speed at the output, pointwise",
 )
 
 # %% [markdown]
 # ## From ε to δ
 #
-# The paper reads Eq. 13 as an ε-δ relation: the points within $\varepsilon$ of $x^{(L)}$ at the output are a δ-ball at layer $l$. The ellipse of Eq. 13 is
-# that set to first order only. The true preimage of the output's circle solves $F(x) = F(p) + \varepsilon u$ for each direction $u$, and Newton's method
-# finds it. Two networks: one whose small step makes every layer a diffeomorphism, and the trained one, at points of its own data. The deviation of
-# one boundary from the other, measured in $g$ and divided by $\varepsilon$, should be proportional to $\varepsilon$; we fit the power over the radii where it
-# is below a tenth. The control takes semi-axes $\varepsilon\sqrt{\lambda}$ for $\varepsilon/\sqrt{\lambda}$, which is wrong by as much at every radius.
+# The paper reads Eq. 13 as an ε-δ relation: the points within $\varepsilon$ of $x^{(L)}$ at the output are a δ-ball at layer $l$. The
+# ellipse of Eq. 13 is that set to first order only. The true preimage of the output's circle solves $F(x) = F(p) + \varepsilon u$ for each
+# direction $u$, and Newton's method finds it. Two networks: one whose small step makes every layer a diffeomorphism, and the trained one,
+# at points of its own data. The deviation of one boundary from the other, measured in $g$ and divided by $\varepsilon$, should be
+# proportional to $\varepsilon$; we fit the power over the radii where it is below a tenth. The control takes semi-axes
+# $\varepsilon\sqrt{\lambda}$ for $\varepsilon/\sqrt{\lambda}$, which is wrong by as much at every radius.
 
 # %%
 small_step = rl.CkNetwork([2] * (depth + 1), step=1 / depth, **f64).requires_grad_(False)
@@ -348,30 +351,31 @@ good = [bool(abs(power - 1) < 0.1) for name in ("small step", "trained") for pow
 far = ~(gaps["trained"][:, -1] < 0.1)
 notebook.decide(
     "epsilon-delta",
-    ledger.condition(sum(good), len(good), int(far.sum()), len(far), when="to first order, for ε small against the distance to the next fold"),
+    ledger.condition(sum(good), len(good), int(far.sum()), len(far), when="to first order, ε small against the distance to the next fold"),
     {
         "power of ε in the deviation, median and range": {
             name: [float(np.median(power)), [min(power), max(power)]] for name, power in powers.items()
         },
         "trained network, ε = 0.1: points where the ellipse is off by more than a tenth": f"{int(far.sum())} of {len(far)}",
     },
-    protocol="20 points of the spiral in each network, 32 directions, true preimage by Newton's method; a power within 0.1 of 1 counts as first order",
+    protocol="20 points in each network, 32 directions, true preimage by Newton's method; a power within 0.1 of 1 counts as first order",
 )
 
 # %% [markdown]
-# So the relation holds, and is first order: for the trained network the ellipse is the true preimage only for radii that are small indeed beside the
-# size of its output. Pictures of balls large enough to be seen, the paper's Figure 3 included, show the metric at their centres and not a set of points
-# that the network sends within $arepsilon$ of each other.
+# So the relation holds, and is first order: for the trained network the ellipse is the true preimage only for radii that are small indeed
+# beside the size of its output. Pictures of balls large enough to be seen, the paper's Figure 3 included, show the metric at their centres
+# and not a set of points that the network sends within $ arepsilon$ of each other.
 #
 # ## Definitions 4.2 and 4.3: pushforward and pullback
 #
-# A vector $X$ at a point of $M$ is a derivation, and the pushforward along $\varphi: M \to N$ is defined by what it does to functions; the pullback metric
-# by what it does to vectors:
+# A vector $X$ at a point of $M$ is a derivation, and the pushforward along $\varphi: M \to N$ is defined by what it does to functions; the
+# pullback metric by what it does to vectors:
 #
 # $$(\varphi_* X) f = X(f \circ \varphi), \qquad g_M(X, Y) = g_N(\varphi_* X, \varphi_* Y).$$
 #
-# The code works with matrices instead, $\varphi_* X = P X$. Both definitions are checked as they stand, on random networks $\varphi$, random functions $f$ (the
-# logit of another network), random vectors and a random metric on the output. The control pushes vectors forward with the transposed matrix.
+# The code works with matrices instead, $\varphi_* X = P X$. Both definitions are checked as they stand, on random networks $\varphi$,
+# random functions $f$ (the logit of another network), random vectors and a random metric on the output. The control pushes vectors forward
+# with the transposed matrix.
 
 # %%
 errors, controls = {}, {}
@@ -400,14 +404,16 @@ notebook.decide(
 # %% [markdown]
 # ## Changing dimension
 #
-# A layer may be wider or narrower than the one before it (here that takes order 0: a residual layer adds its input, so it keeps the width). The pullback
-# is defined for any map, and the paper takes the dimension of the data manifold to be the width of the narrowest layer, wider layers being immersions
-# of it. Whether that is so can be read from ranks. The map from layer $l$ to the output is an *immersion* where its rank is $d_l$, a *submersion* where
-# it is $d_L$; and $g$ at layer $l$ is a metric, positive definite as Def. 4.1 requires, only in the first case.
+# A layer may be wider or narrower than the one before it (here that takes order 0: a residual layer adds its input, so it keeps the width).
+# The pullback is defined for any map, and the paper takes the dimension of the data manifold to be the width of the narrowest layer, wider
+# layers being immersions of it. Whether that is so can be read from ranks. The map from layer $l$ to the output is an *immersion* where its
+# rank is $d_l$, a *submersion* where it is $d_L$; and $g$ at layer $l$ is a metric, positive definite as Def. 4.1 requires, only in the
+# first case.
 
 # %% tags=["nbval-ignore-output"]
 torch.manual_seed(seed)
-shapes = {"widening": [2, 3, 4], "narrowing": [4, 3, 2], "bottleneck": [4, 3, 2, 3, 4], "narrow, then narrower": [5, 3, 4, 2, 3], "line": [3, 2, 1, 2]}
+shapes = {"widening": [2, 3, 4], "narrowing": [4, 3, 2], "bottleneck": [4, 3, 2, 3, 4], "line": [3, 2, 1, 2]}
+shapes["narrow, then narrower"] = [5, 3, 4, 2, 3]
 nets = {name: rl.CkNetwork(widths, order=0, **f64).requires_grad_(False) for name, widths in shapes.items()}
 names = {(True, True): "both", (True, False): "immersion", (False, True): "submersion", (False, False): "neither"}
 ranks = {}
@@ -422,8 +428,8 @@ for name, net in nets.items():
 pd.DataFrame(ranks).T
 
 # %% [markdown]
-# One rank at every one of 200 random points: these tanh networks satisfy the constant-rank hypothesis that the paper takes for granted. ReLU does
-# not, and there the question for *the* dimension has no answer:
+# One rank at every one of 200 random points: these tanh networks satisfy the constant-rank hypothesis that the paper takes for granted.
+# ReLU does not, and there the question for *the* dimension has no answer:
 
 # %%
 folded = rl.CkNetwork([3, 3, 3], order=0, activation="relu", **f64).requires_grad_(False)
@@ -432,9 +438,10 @@ found, many = torch.linalg.matrix_rank(g, hermitian=True).unique(return_counts=T
 dict(zip([f"rank {r}" for r in found.tolist()], many.tolist(), strict=True))
 
 # %% [markdown]
-# The claim, then, layer by layer. A layer *after* the narrowest one is the image of the narrowest, and the map from there is an immersion if its rank is the
-# narrowest width. A layer *before* it has no map from the narrowest at all: the map goes the other way, and is a submersion that forgets directions.
-# Were that layer an immersion of a manifold of the narrowest dimension, $g$ would be positive definite on it; we count the layers where it is not.
+# The claim, then, layer by layer. A layer *after* the narrowest one is the image of the narrowest, and the map from there is an immersion
+# if its rank is the narrowest width. A layer *before* it has no map from the narrowest at all: the map goes the other way, and is a
+# submersion that forgets directions. Were that layer an immersion of a manifold of the narrowest dimension, $g$ would be positive definite
+# on it; we count the layers where it is not.
 
 # %%
 after, before = [], []
@@ -465,10 +472,10 @@ notebook.decide(
 )
 
 # %% [markdown]
-# The width that counts is the narrowest one *still to come*: the rank of $g$ at layer $l$ is at most the least width from $l$ on. What a bottleneck does to the
-# metric is best seen at width 1. Below, a network of width 8 is squeezed to one coordinate before its output and trained on the spiral. At every
-# point of the plane $g$ has rank 1; it is zero along the white strokes, which follow the level lines of the bottleneck's coordinate. Points along
-# such a line are at distance zero: $g$ is a metric on the line of level sets, not on the plane.
+# The width that counts is the narrowest one *still to come*: the rank of $g$ at layer $l$ is at most the least width from $l$ on. What a
+# bottleneck does to the metric is best seen at width 1. Below, a network of width 8 is squeezed to one coordinate before its output and
+# trained on the spiral. At every point of the plane $g$ has rank 1; it is zero along the white strokes, which follow the level lines of the
+# bottleneck's coordinate. Points along such a line are at distance zero: $g$ is a metric on the line of level sets, not on the plane.
 
 # %%
 narrow = rl.CkNetwork([2] + [8] * 4 + [1, 2], order=[0, 1, 1, 1, 0, 0], device=device)
@@ -491,19 +498,21 @@ assert float(along.max()) < 1e-6
 # %% [markdown]
 # ## Better charts, more dimensions
 #
-# Why is a plane spiral hard for a network of width 2? The paper answers that the network lacks the right nonlinearity, and that with polar coordinates, or
-# with more dimensions to work in, it would be easy. Both are statements about frequencies of success, so both are decided over many seeds.
+# Why is a plane spiral hard for a network of width 2? The paper answers that the network lacks the right nonlinearity, and that with polar
+# coordinates, or with more dimensions to work in, it would be easy. Both are statements about frequencies of success, so both are decided
+# over many seeds.
 #
-# **Protocol**, fixed in advance. Success is 0.0 % error on all points. Each condition trains the same seeds on the same points with the same minibatches,
-# order 1 and depth as above, fewer updates than in §7 (the parameters cell has the number; it is the same for every condition). Proportions carry Wilson 95 %
-# intervals, differences McNemar's exact test on the paired seeds, with Holm's correction where there are several.
+# **Protocol**, fixed in advance. Success is 0.0 % error on all points. Each condition trains the same seeds on the same points with the
+# same minibatches, order 1 and depth as above, fewer updates than in §7 (the parameters cell has the number; it is the same for every
+# condition). Proportions carry Wilson 95 % intervals, differences McNemar's exact test on the paired seeds, with Holm's correction where
+# there are several.
 #
-# *Polar.* The input is $(r, \theta)$ with $\theta \in (-\pi, \pi]$, the coordinates a point of the plane has without knowing its arm. They are not quite a chart
-# either, since $\theta$ jumps along a ray. (With $\theta$ unwound along each arm the arms are two parallel lines, and a linear classifier is enough; but then the
-# input has been told how far along its arm a point is.)
+# *Polar.* The input is $(r, \theta)$ with $\theta \in (-\pi, \pi]$, the coordinates a point of the plane has without knowing its arm. They
+# are not quite a chart either, since $\theta$ jumps along a ray. (With $\theta$ unwound along each arm the arms are two parallel lines, and
+# a linear classifier is enough; but then the input has been told how far along its arm a point is.)
 #
-# *Width.* A residual layer keeps its width, so a wider network needs a wider input: the points are padded with zeros to the width of the network. Nothing
-# is added to the data but room.
+# *Width.* A residual layer keeps its width, so a wider network needs a wider input: the points are padded with zeros to the width of the
+# network. Nothing is added to the data but room.
 
 # %%
 polar = torch.stack([spiral.x.norm(dim=1), torch.atan2(spiral.x[:, 1], spiral.x[:, 0])], 1)
@@ -540,13 +549,13 @@ notebook.decide(
 )
 
 # %% tags=["nbval-check-output"]
-pairs = {f"width {width}": mcnemar(runs["width 2"].solved, runs[f"width {width}"].solved) for width in widths}
+pairs = {f"width {w} less width 2": mcnemar(runs["width 2"].solved, runs[f"width {w}"].solved) for w in widths}
 p = holm({name: pair.p for name, pair in pairs.items()})
 notebook.decide(
     "width-easier",
-    ledger.effects({f"{name} less width 2": (q.difference, *q.interval) for name, q in pairs.items()}, {f"{n} less width 2": v for n, v in p.items()}),
+    ledger.effects({name: (pair.difference, *pair.interval) for name, pair in pairs.items()}, p),
     {
-        **{name: {"at 0.0 %": counts[name][0] / study_seeds, "interval": intervals[name]} for name in ["width 2", *pairs]},
+        **{name: {"at 0.0 %": counts[name][0] / study_seeds, "interval": intervals[name]} for name in ["width 2"] + [f"width {w}" for w in widths]},
         "exact McNemar p, Holm": p,
     },
     protocol=f"{study_seeds} paired seeds, zero-padded input, order 1, depth {depth}, {study_updates} updates; success is 0.0 % error",
@@ -555,11 +564,11 @@ notebook.decide(
 # %% [markdown]
 # ## Locally Linear Embedding
 #
-# The paper says that Locally Linear Embedding finds the charts of the spiral with ease, its nearest neighbours being a flexible nonlinearity. We take
-# scikit-learn's, over neighbourhood sizes that span the useful range, to one and to two components, and ask for two things: can a linear classifier tell
-# the arms apart in the embedding, and does a coordinate of it run along each arm as a chart's must (rank correlation with the position on the arm,
-# the worse of the two arms)? The method never sees a label. But its neighbourhoods may reach from one arm to the other, and where they do the method is fed
-# wrong geometry; the condition is checked point by point.
+# The paper says that Locally Linear Embedding finds the charts of the spiral with ease, its nearest neighbours being a flexible
+# nonlinearity. We take scikit-learn's, over neighbourhood sizes that span the useful range, to one and to two components, and ask for two
+# things: can a linear classifier tell the arms apart in the embedding, and does a coordinate of it run along each arm as a chart's must
+# (rank correlation with the position on the arm, the worse of the two arms)? The method never sees a label. But its neighbourhoods may
+# reach from one arm to the other, and where they do the method is fed wrong geometry; the condition is checked point by point.
 
 # %%
 cloud, label, position = spiral.x.cpu().double().numpy(), spiral.label.cpu().numpy(), spiral.position.cpu().numpy()
@@ -584,10 +593,11 @@ print(f"a linear classifier on the input itself: {plain:.3f}")
 plt.show()
 
 # %% tags=["nbval-check-output"]
-inside, across = ([a == 1 for row in accuracy.values() for a, c in zip(row, crossing, strict=True) if c == crosses] for crosses in (False, True))
+solved = [(a == 1, crosses) for row in accuracy.values() for a, crosses in zip(row, crossing, strict=True)]
+inside, across = [ok for ok, crosses in solved if not crosses], [ok for ok, crosses in solved if crosses]
 notebook.decide(
     "lle-charts",
-    ledger.condition(sum(inside), len(inside), len(across) - sum(across), len(across), when="no neighbourhood reaches from one arm to the other"),
+    ledger.condition(sum(inside), len(inside), len(across) - sum(across), len(across), when="no neighbourhood reaches the other arm"),
     {
         "neighbourhood sizes": list(neighbours),
         **{f"accuracy, {name}": row for name, row in accuracy.items()},
@@ -601,11 +611,12 @@ notebook.decide(
 # %% [markdown]
 # ## Near and far
 #
-# Two points of one class may be far apart in the input and close in the learned metric; two points of different classes near in the input and far apart in
-# the learned metric. Learned distance here is the Euclidean distance at the output, the chord to which Eq. 13 adds up along straight output lines. Its scale
-# means nothing by itself, so a pair's ratio of learned to input distance is taken relative to the network's own median pair. Fixed in advance: *far* pairs are the
-# quarter of the pairs of one class that are farthest apart in the input, *near* pairs the quarter of the pairs of two classes that are nearest. All seeds
-# count, whether they reach 0.0 % error or not; those that do, and the untrained networks, stand beside.
+# Two points of one class may be far apart in the input and close in the learned metric; two points of different classes near in the input
+# and far apart in the learned metric. Learned distance here is the Euclidean distance at the output, the chord to which Eq. 13 adds up
+# along straight output lines. Its scale means nothing by itself, so a pair's ratio of learned to input distance is taken relative to the
+# network's own median pair. Fixed in advance: *far* pairs are the quarter of the pairs of one class that are farthest apart in the input,
+# *near* pairs the quarter of the pairs of two classes that are nearest. All seeds count, whether they reach 0.0 % error or not; those that
+# do, and the untrained networks, stand beside.
 
 # %%
 chosen = spiral.x[:: max(1, points // 250)]
@@ -633,30 +644,33 @@ figures.save(fig, "section4_near_far")
 plt.show()
 
 # %% tags=["nbval-check-output"]
-learned = {"contraction of far pairs, one class": -medians["trained"]["one class, far"], "expansion of near pairs, two classes": medians["trained"]["two classes, near"]}
+trained_medians = medians["trained"]
+learned = {"contraction of far pairs, one class": -trained_medians["one class, far"]}
+learned["expansion of near pairs, two classes"] = trained_medians["two classes, near"]
 solved = runs["width 2"].solved.cpu().numpy()
 notebook.decide(
     "near-far",
     ledger.effects({name: median_interval(values) for name, values in learned.items()}),
     {
-        "median log2 ratio, trained": {name: median_interval(values) for name, values in medians["trained"].items()},
-        "the same, seeds at 0.0 % error": {name: median_interval(v[solved]) if solved.any() else "none" for name, v in medians["trained"].items()},
+        "median log2 ratio, trained": {name: median_interval(values) for name, values in trained_medians.items()},
+        "the same, seeds at 0.0 % error": {k: median_interval(v[solved]) if solved.any() else "none" for k, v in trained_medians.items()},
         "control, untrained": {name: median_interval(values) for name, values in medians["untrained"].items()},
     },
-    protocol=f"{study_seeds} seeds, 250 points, medians over the seeds with bootstrap 95 % intervals; ratios relative to the median pair of each network",
+    protocol=f"{study_seeds} seeds, 250 points, medians with bootstrap 95 % intervals; ratios relative to each network's median pair",
 )
 
 # %% [markdown]
 # ## Is the learned metric curved?
 #
-# At constant width it is not. Where $P$ is invertible, $g = P^{\mathsf T} P$ says that the network is an isometry from the input with $g$ onto a piece of Euclidean space,
-# and curvature does not survive an isometry: the Riemann tensor
+# At constant width it is not. Where $P$ is invertible, $g = P^{\mathsf T} P$ says that the network is an isometry from the input with $g$
+# onto a piece of Euclidean space, and curvature does not survive an isometry: the Riemann tensor
 #
 # $$R_{abcd} = g_{ae}\bigl(\partial_c \Gamma^e{}_{db} - \partial_d \Gamma^e{}_{cb} + \Gamma^e{}_{cf}\Gamma^f{}_{db} - \Gamma^e{}_{df}\Gamma^f{}_{cb}\bigr)$$
 #
-# vanishes, however much the ellipses of $g$ turn and stretch. All that the network learns is *where* the flat space is folded and stretched, not a curved
-# geometry. It takes an output wider than the input to make a curved surface, and then the curvature is the one that the Gauss equation finds from outside, from the
-# second fundamental form of the image. `riemann` differentiates the metric field, `gauss_equation` the map; the two share no formula.
+# vanishes, however much the ellipses of $g$ turn and stretch. All that the network learns is *where* the flat space is folded and
+# stretched, not a curved geometry. It takes an output wider than the input to make a curved surface, and then the curvature is the one that
+# the Gauss equation finds from outside, from the second fundamental form of the image. `riemann` differentiates the metric field,
+# `gauss_equation` the map; the two share no formula.
 #
 # Rounding is judged against the size of the terms that cancel, $|g|\,|\Gamma|^2$ at each point.
 
@@ -668,8 +682,8 @@ errors, controls = {}, {}
 for name, net in (flat | curved).items():
     at = sample.x[5::50] if net.widths[0] == 2 else 0.5 * torch.randn(20, 3, dtype=torch.float64, device=device)
     field = lambda x, net=net: rl.pullback_metrics(net, x)[0]  # noqa: E731
-    R, terms = riemann(field, at).flatten(1).abs().amax(1), field(at).flatten(1).abs().amax(1) * christoffel(field, at).flatten(1).abs().amax(1) ** 2
-    (errors if name in flat else controls)[name] = float((R / terms).max())
+    R, gamma, g = (part.flatten(1).abs().amax(1) for part in (riemann(field, at), christoffel(field, at), field(at)))
+    (errors if name in flat else controls)[name] = float((R / (g * gamma**2)).max())
     if name in curved:
         errors[f"Gauss equation, {name}"] = deviation(riemann(field, at), gauss_equation(transition(net), at))
 
@@ -694,11 +708,12 @@ notebook.decide(
 # %% [markdown]
 # ## What the classifier does not see: the gauge
 #
-# Replace the last coordinates $x^{(L)}$ by $A x^{(L)}$ and the readout $W$ by $W A^{-1}$, for any invertible $A$. Every logit stays as it is, and so does every probability;
-# no training loss can prefer one $A$ to another. But Eq. 8 puts the Euclidean metric on the new coordinates, and $g$ becomes $P^{\mathsf T} A^{\mathsf T} A P$. Statements about
-# learned distance are statements about a gauge, unless the output metric changes with it. Two that do: the *logit* metric $W^{\mathsf T} W$, the length of the change in
-# the logits, and the *Fisher* metric $W^{\mathsf T} (\operatorname{diag} p - p p^{\mathsf T}) W$, the distance of the predicted distributions. The second knows only what the softmax does; with two
-# classes it has rank at most 1, as there is only one number to predict.
+# Replace the last coordinates $x^{(L)}$ by $A x^{(L)}$ and the readout $W$ by $W A^{-1}$, for any invertible $A$. Every logit stays as it
+# is, and so does every probability; no training loss can prefer one $A$ to another. But Eq. 8 puts the Euclidean metric on the new
+# coordinates, and $g$ becomes $P^{\mathsf T} A^{\mathsf T} A P$. Statements about learned distance are statements about a gauge, unless the
+# output metric changes with it. Two that do: the *logit* metric $W^{\mathsf T} W$, the length of the change in the logits, and the *Fisher*
+# metric $W^{\mathsf T} (\operatorname{diag} p - p p^{\mathsf T}) W$, the distance of the predicted distributions. The second knows only
+# what the softmax does; with two classes it has rank at most 1, as there is only one number to predict.
 
 # %%
 torch.manual_seed(seed)
@@ -722,7 +737,11 @@ errors["second eigenvalue of the Fisher metric"] = float(values[:, 0].abs().max(
 notebook.decide(
     "gauge",
     ledger.identity(errors, controls),
-    {"unchanged by A": list(errors)[:3], "changed by A: g, Euclidean, relative": controls["Euclidean"], "rank of the Fisher metric, at most": int((values > 1e-10 * values.max()).sum(1).max())},
+    {
+        "unchanged by A": list(errors)[:3],
+        "changed by A: g, Euclidean, relative": controls["Euclidean"],
+        "rank of the Fisher metric, at most": int((values > 1e-10 * values.max()).sum(1).max()),
+    },
     protocol="one trained network and the same classifier after a random change of output coordinates, all points of the spiral, float64",
 )
 

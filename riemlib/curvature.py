@@ -46,8 +46,8 @@ def ball_preimages(
 ) -> tuple[Float[Tensor, "points count 2"], Float[Tensor, "points count 2"]]:
     r"""The preimage of the circle of `radius` about f(centre), to first order and in truth, angle for angle (Eq. 13, what it leaves out).
 
-    To first order the preimage of $f(p) + \varepsilon u$ is $p + \varepsilon J^{-1} u$; the true one solves $f(x) = f(p) + \varepsilon u$ by
-    Newton's method, the radius grown in `stages`. It is the branch through the centre; NaN from where that branch meets a fold.
+    To first order the preimage of $f(p) + \varepsilon u$ is $p + \varepsilon J^{-1} u$; the true one solves $f(x) = f(p) + \varepsilon u$
+    by Newton's method, the radius grown in `stages`. It is the branch through the centre; NaN from where that branch meets a fold.
     Errors: ValueError for centres that are not in the plane, or a radius that is not positive.
     """
     centres = checks.points(centres, 2)

@@ -78,8 +78,8 @@ def pullback_metrics(
 ) -> list[Float[Tensor, "points _ _"]]:
     """The metric at every layer, L + 1 tensors (n, s_l, s_l), in one backward sweep (Eqs. 9, 10).
 
-    P is swept instead of g, whose recursion in both indices is Eq. 9: so every g = P^T eta P is symmetric and positive to rounding of its own
-    size, however much of it the layers have squeezed away.
+    P is swept instead of g, whose recursion in both indices is Eq. 9: so every g = P^T eta P is symmetric and positive to rounding of its
+    own size, however much the layers have squeezed it.
 
     It starts from Eq. 8: `output_metric` on x^(L), (d_L, d_L) or one for each point (n, d_L, d_L), Euclidean unless given; the
     differences that an order above 1 carries have length 0 there. A squared length is in the units of the output coordinates squared.
@@ -167,7 +167,7 @@ def _identity(entries: int, slope: Tensor) -> Tensor:
 
 
 def _gram(P: Tensor) -> Tensor:
-    """P^T P at every point, (n, s d, s d), for P (r, s, d, n); a handful of components is quicker point by point, more as matrix products."""
+    """P^T P at every point, (n, s d, s d), for P (r, s, d, n): sums over points for a few components, a matrix product a point for more."""
     P = P.flatten(1, 2)
     if P.shape[1] > 4:
         P = P.permute(2, 0, 1).contiguous()

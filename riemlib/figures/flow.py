@@ -167,6 +167,7 @@ def products(steps, curves: Mapping[str, tuple[Sequence[float], Sequence[float],
         ax.text(steps[0], bounds[0] * 1.5, "bound", ha="right", va="bottom")
         title = name if order is None else f"{name}\norder {order[0]:.3f} [{order[1]:.3f}, {order[2]:.3f}]"
         ax.set(xlabel="$1/L$", title=title)
+        ax.margins(y=0.12)
     axes[0, 0].loglog(steps, wrong, color=GREY, marker="x", ms=4)
     axes[0, 0].text(steps[-1], wrong[-1] * 1.3, "wrong order", color=GREY, ha="left", va="bottom")
     axes[0, 0].set_ylabel(r"error $\|P_L - P\|_2$")
