@@ -24,12 +24,12 @@ seed: int = 0  # first seed of everything random
 depths: list = [10, 20, 40, 80, 160, 320, 640]  # layers; orders are fitted over the last four
 fields: int = 2  # random smooth weight fields for each measured order
 points: int = 12  # points of the plane carried through the networks
-draws: int = 8  # random partitions for each depth
+draws: int = 6  # random partitions for each depth
 trained_depths: list = [10, 20, 40, 80, 160]  # layers of the trained networks whose weights are examined
 trained_seeds: int = 8  # networks trained at each of them
-trained_updates: int = 120  # Adam updates each
+trained_updates: int = 100  # Adam updates each
 seeds: int = 100  # networks with and without shared weights
-updates: int = 2000  # Adam updates each
+updates: int = 1500  # Adam updates each
 device: str = "cpu"  # where the networks live
 
 # %%
@@ -113,8 +113,7 @@ for order, name in ((1, "C1"), (2, "C2")):
     exact[name] = torch.cat([x[None], flow.solve(*paths[0], x, order=order, at=l)])
     nets = {depth: flow.discretise(*paths[0], flow.partition(depth), order=order) for depth in depths[:1] + depths[1:6:2]}
     polygons[name] = {depth: torch.stack(net.coordinates(x)) for depth, net in nets.items()}
-fig = draw.tracks(polygons, exact)
-save(fig, "section3_tracks")
+draw.tracks(polygons, exact)
 plt.show()
 
 # %% [markdown]
@@ -202,8 +201,7 @@ with torch.no_grad():
     schemes = {"Euler (Eq. 3)": net.coordinates(one), "central first difference": flow.leapfrog(net, one)}
 runs = {name: torch.cat(xs)[:, 0] for name, xs in schemes.items()}
 at = torch.tensor(flow.layer_positions(net), dtype=torch.float64)
-fig = draw.parasite(at, runs, (-rate * at).exp())
-save(fig, "section3_parasite")
+draw.parasite(at, runs, (-rate * at).exp())
 plt.show()
 
 # %%
@@ -232,29 +230,40 @@ assert order.low < 2 < order.high
 # %%
 kinds = ("uniform", "half start", "graded", "random")
 positions = {kind: torch.tensor([0.0, *flow.partition(24, kind, seed=seed)]).cumsum(0) for kind in kinds}
-fig = draw.partitions(positions)
-save(fig, "section3_partitions")
+draw.partitions(positions)
 plt.show()
 
 # %% [markdown]
-# Random partitions scatter, so each depth gets several and the order is fitted to the cloud, without the extra term. Two controls: a first step that stays a quarter however deep the network is; and, for order 2, Eq. 4' taken literally on graded partitions. There the momentum $\delta x^{(l-1)}$ is a displacement over the *previous* step, and has to be rescaled by $\Delta l(n)/\Delta l(n-1)$; the state recursion, which carries a velocity, does so by itself. The paper's "to reduce notation" of $\Delta l(n)$ to $\Delta l$ hides this.
+# The random partitions are drawn once and then refined, every layer in two. Drawn afresh at every depth they scatter, and their fluctuations, of order 3/2, can outweigh a small systematic error: such a sequence obeys the bound but has no clean rate, so it is shown and checked against the bound only.
+#
+# Two controls: a first step that stays a quarter however deep the network is; and, for order 2, Eq. 4' taken literally on graded partitions. There the momentum $\delta x^{(l-1)}$ is a displacement over the *previous* step, and has to be rescaled by $\Delta l(n)/\Delta l(n-1)$; the state recursion, which carries a velocity, does so by itself. The paper's shorthand of $\Delta l$ for $\Delta l(n)$ hides this.
 
 # %%
-sizes = depths[-4:]
-meshes = {
-    "uniform": [flow.partition(depth) for depth in sizes],
-    "graded": [flow.partition(depth, "graded") for depth in sizes],
-    "random": [flow.partition(depth, "random", seed=seed + 10 * depth + k) for depth in depths[1:-1] for k in range(draws)],
-}
+meshes = {"uniform": uniform[-4:], "graded": [flow.partition(depth, "graded") for depth in depths[-4:]]}
+for k in range(2):
+    coarse = flow.partition(depths[-4] // 2, "random", seed=seed + k)
+    meshes[f"random {k + 1}"] = [[step / parts for step in coarse for _ in range(parts)] for parts in (2, 4, 8, 16)]
 spacing = {}
 for order in (1, 2):
     for kind, steps in meshes.items():
         size = [sum(step**2 for step in partition) for partition in steps]
         error = flow.measured_errors(*paths[0], x, steps, order=order)
-        spacing[f"C{order}, {kind}"] = size, error, flow.order_of_convergence(size, error, next_term=kind != "random")
+        spacing[f"C{order}, {kind}"] = size, error, flow.order_of_convergence(size, error)
 
 # %%
-stuck = [[0.25] + [0.75 / (depth - 1)] * (depth - 1) for depth in sizes]
+afresh = [flow.partition(depth, "random", seed=seed + 10 * depth + k) for depth in depths[-4:] for k in range(draws)]
+size = [sum(step**2 for step in partition) for partition in afresh]
+scattered = {}
+for order in (1, 2):
+    error = flow.measured_errors(*paths[0], x, afresh, order=order)
+    scattered[f"C{order}, drawn afresh"] = size, error, flow.order_of_convergence(size, error, next_term=False)
+    worst = max(e / s for e, s in zip(error, size, strict=True))
+    regular = max(e / s for e, s in zip(spacing[f"C{order}, graded"][1], spacing[f"C{order}, graded"][0], strict=True))
+    print(f"order {order}: error over ΣΔl² at most {worst:.2f}, on graded partitions {regular:.2f}")
+    assert scattered[f"C{order}, drawn afresh"][2].high > 1 and worst < 10 * regular
+
+# %%
+stuck = [[0.25] + [0.75 / (depth - 1)] * (depth - 1) for depth in depths[-4:]]
 error = flow.measured_errors(*paths[0], x, stuck)
 careless = {"a step that stays": (h[-4:], error, flow.order_of_convergence(h[-4:], error))}
 true = flow.solve(*paths[0], x, order=2)[-1]
@@ -276,8 +285,7 @@ print("rescaled momentum against the network: equal to", ledger.power(off))
 assert off < 1e-10
 
 # %%
-fig = draw.orders({"partitions whose mesh goes to zero": spacing, "controls": careless}, abscissa=r"$\sum \Delta l(n)^2$ (controls: $1/L$)")
-save(fig, "section3_mesh")
+draw.orders({"meshes that go to zero": spacing, "drawn afresh, and controls": scattered | careless}, abscissa=r"$\sum \Delta l(n)^2$ (controls: $1/L$)")
 plt.show()
 
 # %% tags=["nbval-check-output"]
@@ -286,8 +294,8 @@ control = {name: order for name, (*_, order) in careless.items()}
 notebook.decide(
     "partition-independence",
     ledger.order_of(1, measured, control),
-    {**measured, "controls": control},
-    protocol=f"Order against the sum of squared steps; one smooth field; graded is l(n) = (n/L)², random has independent uniform points, {draws} partitions a depth. Order 2 carries a velocity, not a displacement.",
+    {**measured, "controls": control, "random, drawn afresh at each depth": {name: order for name, (*_, order) in scattered.items()}},
+    protocol="Order against the sum of squared steps; one smooth field; graded is l(n) = (n/L)², random has independent uniform points and is then halved. Order 2 carries a velocity, not a displacement.",
 )
 
 # %% [markdown]
@@ -316,8 +324,7 @@ apart["ReLU, bias not scaled"] = bare
 
 # %%
 line_up = {f"tanh, Δl {kind}": y.reshape(15, 15, 2) for kind, y in zip(("explicit", "implicit"), maps["tanh"], strict=True)}
-fig = draw.implicit(depths, shares, line_up)
-save(fig, "section3_implicit")
+draw.implicit(depths, shares, line_up)
 plt.show()
 
 # %% [markdown]
@@ -448,15 +455,14 @@ shared = rl.fit(rl.CkNetwork([2] * 11, shared=True, device=device), sample, **se
 pair = evidence.mcnemar(own.solved.cpu(), shared.solved.cpu())
 late = [run.loss[:, -updates // 10 :].mean(1).cpu() for run in (own, shared)]
 success = {name: (float(run.solved.float().mean()), evidence.wilson(int(run.solved.sum()), seeds)) for name, run in (("own", own), ("shared", shared))}
-fig = draw.sharing(success, late, [run.solved.cpu() for run in (own, shared)])
-save(fig, "section3_sharing")
+draw.sharing(success, late, [run.solved.cpu() for run in (own, shared)])
 plt.show()
 
 # %% tags=["nbval-check-output"]
 error = {name: evidence.median_interval(run.error.cpu(), seed=seed) for name, run in (("own", own), ("shared", shared))}
 notebook.decide(
     "weight-sharing-cheap",
-    ledger.no_worse(pair.interval, 0.1, what="the share of seeds at 0.0 % error"),
+    ledger.no_worse(pair.interval, 0.1, what="the share of seeds that separate the spirals"),
     {
         "success [Wilson 95 %]": success,
         "difference (shared less own) [95 %]": (pair.difference, *pair.interval),
@@ -501,7 +507,7 @@ inputs = torch.cartesian_prod(line, line)
 signs = [torch.linalg.det(rl.pushforward(flow.head(net, layer), inputs)).sign() for layer in range(1, 11)]
 layer = 1 + next(i for i, sign in enumerate(signs) if (sign < 0).float().mean() > 0.05)
 turned = inputs[signs[layer - 1] < 0]
-meeting = turned[(turned.norm(dim=1) - 0.5).abs().argmin()]
+meeting = turned[(turned.norm(dim=1) - 0.25).abs().argmin()]
 print("share of the square turned over, layer by layer:", [round(float((sign < 0).float().mean()), 2) for sign in signs])
 
 # %%

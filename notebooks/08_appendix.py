@@ -290,8 +290,7 @@ orbit = torch.stack([act(rotation(angle), f)(u) for angle in angles])
 centred = orbit - orbit.mean(0)
 plane = centred @ torch.linalg.svd(centred, full_matrices=False)[2][:2].T
 shown = list(range(0, 120, 24))
-fig = draw.orbit(orbit[shown].unflatten(1, (24, 24)), torch.cat([plane, plane[:1]]), plane[shown])
-save(fig, "appendix_orbit")
+draw.orbit(orbit[shown].unflatten(1, (24, 24)), torch.cat([plane, plane[:1]]), plane[shown])
 plt.show()
 
 # %% [markdown]
@@ -300,8 +299,7 @@ plt.show()
 # **Example: two line bundles over the circle.** Cover the circle by arcs, each overlapping the next. The fibre is $\mathbb R$, the group $\{\pm1\}$. With every $t=+1$ the glued bundle is a cylinder; with a single $-1$ it is the Möbius band.
 
 # %%
-fig = draw.bands()
-save(fig, "appendix_bands")
+draw.bands()
 plt.show()
 
 # %% [markdown]

@@ -169,7 +169,7 @@ def _identity(entries: int, slope: Tensor) -> Tensor:
 def _gram(P: Tensor) -> Tensor:
     """P^T P at every point, (n, s d, s d), for P (r, s, d, n): sums over points for a few components, a matrix product a point for more."""
     P = P.flatten(1, 2)
-    if P.shape[1] > 4:
+    if P.shape[1] > 8:
         P = P.permute(2, 0, 1).contiguous()
         return P.mT @ P
     g = P[0][:, None] * P[0]

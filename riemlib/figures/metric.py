@@ -136,7 +136,7 @@ def neighbourhoods(sizes, accuracy: Mapping[str, Sequence[float]], order: Mappin
         ax.set_xticks(sizes[::2], [str(size) for size in sizes[::2]])
         ax.minorticks_off()
     left.set_ylabel("accuracy of a linear classifier")
-    right.set_ylabel("rank correlation with the position on the arm")
+    right.set_ylabel("rank correlation with position")
     fig.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=len(accuracy))
     return fig
 
