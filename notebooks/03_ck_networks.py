@@ -29,7 +29,7 @@ trained_depths: list = [10, 20, 40, 80, 160]  # layers of the trained networks w
 trained_seeds: int = 8  # networks trained at each of them
 trained_updates: int = 100  # Adam updates each
 seeds: int = 100  # networks with and without shared weights
-updates: int = 1500  # Adam updates each
+updates: int = 1000  # Adam updates each
 device: str = "cpu"  # where the networks live
 
 # %%

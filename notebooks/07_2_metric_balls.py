@@ -38,7 +38,7 @@ from riemlib import figures, notebook
 from riemlib.charts import certificates
 from riemlib.figures import spirals
 
-notebook.opening("§7.2 The metric", device=device, time="about ten seconds")
+notebook.opening("§7.2 The metric", device=device, time="about half a minute")
 
 # %%
 sample = rl.spiral(points, device=device)
