@@ -23,7 +23,7 @@
 # true preimage beside it, which tells how far a picture of ellipses can be trusted.
 
 # %% tags=["parameters"]
-seeds: int = 16  # networks trained; a typical one is drawn
+seeds: int = 16  # networks trained; one of them is drawn
 points: int = 1000  # on the spiral, both arms together
 updates: int = 3000  # Adam updates
 share: float = 0.03  # radius of the balls over the diameter of the output
@@ -41,14 +41,28 @@ from riemlib.figures import spirals
 notebook.opening("§7.2 The metric", device=device, time="about half a minute")
 
 # %%
-sample = rl.spiral(points, device=device)
-run = rl.fit(rl.CkNetwork([2] * 11, device=device), sample, seeds=range(seeds), batch_size=300, updates=updates, learning_rate=1e-2)
-net = run.networks[run.typical()].double().requires_grad_(False)
-sample = sample.to(torch.float64)
+sample = rl.spiral(points, device=device).to(torch.float64)
+template = rl.CkNetwork([2] * 11, dtype=torch.float64, device=device)
+run = rl.fit(template, sample, seeds=range(seeds), batch_size=300, updates=updates, learning_rate=1e-2)
+
+# %% [markdown]
+# Which run to draw? In many of them the balls at the input are needles that hide each other. For a legible picture we draw, of the seeds with the least
+# error, the one whose balls are the least elongated, and say how elongated they are in the others: the ratio of the axes, its median over the data.
+
+# %% tags=["nbval-check-output"]
+axes = [rl.balls(rl.pullback_metrics(net, sample.x)[0], 1.0).axes for net in run.networks]
+medians = [float((a[:, 0] / a[:, 1]).median()) for a in axes]
+least = sorted((i for i in range(seeds) if run.error[i] == run.error.nan_to_num(1.0).min()), key=medians.__getitem__)
+drawn = least[0]
+net = run.networks[drawn].requires_grad_(False)
+print(f"seeds at 0.0 % error: {int(run.solved.sum())} of {seeds}; drawn: seed {run.seeds[drawn]}, error {float(run.error[drawn]):.1%}")
+print(f"median ratio of the axes: {medians[drawn]:.1f} in the run drawn; in the {len(least)} best runs:", *(f"{medians[i]:.0f}" for i in least))
+
+# %%
 output = net.coordinates(sample.x)[-1]
 radius = share * float(torch.cdist(output, output).max())
-typical = f"seed {run.seeds[run.typical()]}, error {float(run.error[run.typical()]):.1%}, {int(run.solved.sum())} of {seeds} seeds at 0.0 %"
-print(f"{typical}; radius of the balls {radius:.3f} in output units")
+which = f"C1, seed {run.seeds[drawn]}, error {float(run.error[drawn]):.1%}"
+print(f"radius of the balls: {radius:.3f} in output units")
 
 # %% [markdown]
 # ## Figure 3: balls at points of the data
@@ -69,7 +83,7 @@ def outlines(centres, radius):
 
 
 colours = [figures.class_colour(label) for label in sample.label[chosen]]
-title = f"Figure 3: balls of constant ds at data points (C1, {typical})"
+title = f"Figure 3: balls of constant ds at data points ({which})"
 fig = spirals.metric_balls(net, sample, centres, outlines(centres, radius), colours=colours, title=title)
 figures.save(fig, "figure_3_data_points")
 plt.show()
@@ -79,11 +93,11 @@ plt.show()
 # are circles. With $\sqrt\lambda$ in place of $1/\sqrt\lambda$ neither would hold.
 
 # %% tags=["nbval-check-output"]
-metrics, places, drawn = rl.pullback_metrics(net, centres), net.coordinates(centres), outlines(centres, radius)
-for g, x, outline in zip(metrics, places, drawn, strict=True):
+metrics, places, curves = rl.pullback_metrics(net, centres), net.coordinates(centres), outlines(centres, radius)
+for g, x, outline in zip(metrics, places, curves, strict=True):
     v = outline - x[:, None]
     assert torch.allclose(torch.einsum("nka,nab,nkb->nk", v, g, v), torch.tensor(radius**2, dtype=v.dtype), rtol=1e-8)
-assert torch.allclose((drawn[-1] - places[-1][:, None]).norm(dim=-1), torch.tensor(radius, dtype=v.dtype))
+assert torch.allclose((curves[-1] - places[-1][:, None]).norm(dim=-1), torch.tensor(radius, dtype=v.dtype))
 print("outlines lie at ds = radius in every layer, and are round at the output")
 
 # %% [markdown]
@@ -95,7 +109,7 @@ print("outlines lie at ds = radius in every layer, and are round at the output")
 axis = torch.linspace(-1, 1, 9, dtype=torch.float64, device=device)
 grid = torch.cartesian_prod(axis, axis)
 grid = grid[grid.norm(dim=1) <= 1.1]
-title = f"Figure 3 on a grid: balls of constant ds, a third of the radius ({typical})"
+title = f"Figure 3 on a grid: balls of constant ds, a third of the radius ({which})"
 fig = spirals.metric_balls(net, sample, grid, outlines(grid, radius / 3), title=title)
 figures.save(fig, "figure_3_grid")
 plt.show()
@@ -135,4 +149,4 @@ turned = (torch.linalg.det(rl.pushforward(net, fine)) < 0).double().mean()
 print(f"layers certified: {sum(certificates(net))} of {len(net.weights)}; orientation reversed on {float(turned):.1%} of the square drawn")
 
 # %%
-notebook.closing(seeds=f"0 to {seeds - 1}", drawn=run.seeds[run.typical()])
+notebook.closing(seeds=f"0 to {seeds - 1}", drawn=run.seeds[drawn])
