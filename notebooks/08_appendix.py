@@ -74,7 +74,7 @@ notebook.opening("the appendix", device=device)
 # %% [markdown]
 # ## The numbers
 #
-# Four paths $A(l)$: one smooth; one with a jump; one with jumps at every rational number, Thomae's function times a matrix, Riemann-integrable all the same; and the Jacobians of a network along its own trajectory. For the first two $M$ and the oscillations are known in closed form, so the bound is computed without sampling.
+# Four paths $A(l)$: one smooth; one with a jump; one with jumps at every rational number, Thomae's function times a matrix, Riemann-integrable all the same; and the Jacobians of a network along its own trajectory. For the first two $M$ and the oscillations are known in closed form, so the bound is computed without sampling; for the network they are taken on a grid. (The smooth path is one of several we tried, chosen because its matrices do not nearly commute: the control, the wrong order, then has something to show.)
 
 # %%
 A, _ = flow.smooth_field(2, seed=seed + 4, scale=0.8)
