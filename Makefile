@@ -2,8 +2,9 @@
 # VENV=DIR uses an environment of yours (conda, venv) as it is instead.
 PYTHON ?= python3
 PROFILE ?= full
-JOBS ?= 1
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+# Notebooks at a time, each with its share of the cores: one by one where a reader keeps the result, all cores where speed is the point.
+JOBS ?= $(if $(filter quick,$(PROFILE)),$(CORES),1)
 
 ifeq ($(origin VENV),undefined)
 VENV := .venv
@@ -28,7 +29,7 @@ paper: install  ## run the paper: execute the notebooks that changed, gather cla
 test: lint speed  ## everything CI checks: lint, tests, the committed notebooks, and every notebook twice at the quick profile
 	$(PY) -m riemlib.paper check
 	$(PY) -m riemlib.paper run --profile quick --build $(TESTED) --jobs $(CORES)
-	OMP_NUM_THREADS=1 RIEMLIB_BUILD=$(CURDIR)/$(TESTED)/quick TQDM_DISABLE=1 PYTHONPATH=$(CURDIR) \
+	OMP_NUM_THREADS=1 RIEMLIB_BUILD=$(CURDIR)/$(TESTED)/quick PYTHONPATH=$(CURDIR) \
 	$(PY) -m pytest -q -m 'not speed' -n $(CORES) --dist loadscope --nbval-lax --nbval-current-env --nbval-cell-timeout=600 \
 		tests $(TESTED)/quick/[0-9]*.ipynb
 

@@ -378,6 +378,7 @@ notebook.decide(
 # with the transposed matrix.
 
 # %%
+torch.manual_seed(seed)
 errors, controls = {}, {}
 for name, phi in cases.items():
     X, Y = torch.randn(2, 32, 3, dtype=torch.float64, device=device)

@@ -143,7 +143,9 @@ def test_an_old_python_is_refused(install):
 
 
 def test_an_environment_of_yours_is_left_as_it_is(install):
-    plan = subprocess.run(["make", "-n", "paper", "VENV=/elsewhere"], cwd=install.folder, capture_output=True, text=True, check=True).stdout
+    outside = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+    command = ["make", "-n", "paper", "VENV=/elsewhere"]
+    plan = subprocess.run(command, cwd=install.folder, env=outside, capture_output=True, text=True, check=True).stdout
     assert plan.startswith("/elsewhere/bin/python -m riemlib.paper run") and "pip" not in plan
 
 
