@@ -7,11 +7,11 @@ from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest, spearmanr
+from scipy.stats import binomtest, rankdata, spearmanr, wilcoxon
 from torch import Tensor
 
 from . import checks
-from .training import Fit
+from .training import Outcome
 
 
 def wilson(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
@@ -117,6 +117,56 @@ def mcnemar(first, second, level: float = 0.95) -> Paired:
     return Paired(a, b, c, d, p2 - p1, (p2 - p1 - low, p2 - p1 + high), p)
 
 
+@dataclass(frozen=True)
+class Shift:
+    """How a measure differs between two conditions run on the same seeds: the second less the first."""
+
+    median: float
+    low: float  # bootstrap 95 % interval of the median difference
+    high: float
+    p: float  # Wilcoxon signed-rank, two-sided
+    effect: float  # matched-pairs rank-biserial correlation, from -1 to 1
+    n: int  # pairs that are finite in both
+    left_out: int  # pairs that are not
+
+    @property
+    def interval(self) -> tuple[float, float, float]:
+        """(median, low, high), as `ledger.effects` takes it."""
+        return self.median, self.low, self.high
+
+
+def shift(first, second) -> Shift:
+    """The paired shift of a measure, one value a seed under each condition. Pairs with a value that is not finite are left out and counted.
+
+    Errors: ValueError where the lengths differ or no pair is finite.
+    Sources: F. Wilcoxon, Biometrics Bull. 1 (1945) 80; D. S. Kerby, Compr. Psychol. 3 (2014) 11.IT.3.1 for the effect size.
+
+    >>> shift([1.0, 2.0, 3.0], [2.0, 3.0, 4.0]).median
+    1.0
+    """
+    first, second = (np.asarray(values, dtype=float).ravel() for values in (first, second))
+    if len(first) != len(second):
+        raise ValueError(f"first has {len(first)} values, second {len(second)}; one of each for every seed is needed")
+    both = np.isfinite(first) & np.isfinite(second)
+    if not both.any():
+        raise ValueError(f"none of the {len(first)} pairs is finite in both; at least one is needed")
+    difference = (second - first)[both]
+    median, low, high = median_interval(difference)
+    moved = difference[difference != 0]
+    p, effect = 1.0, 0.0
+    if len(moved):
+        ranks = rankdata(np.abs(moved))
+        effect = float((ranks * np.sign(moved)).sum() / ranks.sum())
+        p = float(wilcoxon(moved).pvalue)
+    return Shift(median, low, high, p, effect, int(both.sum()), int((~both).sum()))
+
+
+def proportion(happens) -> tuple[float, float, float]:
+    """The share of seeds for which something is true, with Wilson's 95 % interval: (share, low, high)."""
+    happens = np.asarray(happens, dtype=bool).ravel()
+    return float(happens.mean()), *wilson(int(happens.sum()), len(happens))
+
+
 def holm(p: Mapping[str, float]) -> dict[str, float]:
     """Holm's step-down adjustment of the p-values within one claim, under the same names.
 
@@ -132,7 +182,7 @@ def holm(p: Mapping[str, float]) -> dict[str, float]:
     return {name: adjusted[name] for name in p}
 
 
-def success_table(runs: Mapping[str, Fit]) -> pd.DataFrame:
+def success_table(runs: Mapping[str, Outcome]) -> pd.DataFrame:
     """A row for each training run over many seeds: how many reach 0.0 % error, with Wilson's interval, and the run that is drawn."""
     rows = {}
     for name, run in runs.items():

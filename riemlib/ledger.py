@@ -214,6 +214,46 @@ def effects(intervals: Mapping[str, tuple], p: Mapping[str, float] | None = None
     return Verdict("refuted" if below else "not supported", sizes)
 
 
+def mostly(shares: Mapping[str, tuple], *, what: str, level: float = 0.5) -> Verdict:
+    """Something said to happen in each of several conditions: confirmed where it happens in most runs of each of them.
+
+    A share is (value, low, high). Most: the whole interval lies above `level`. Most in some conditions only: confirmed with conditions,
+    which are named. In every condition the whole interval lies below: refuted. Otherwise: not supported.
+    """
+    if not shares or any(math.isnan(number) for share in shares.values() for number in share):
+        return Verdict("undecided", "nothing was measured, or a share is not a number")
+    above = [name for name, (_, low, _) in shares.items() if low > level]
+    below = [name for name, (_, _, high) in shares.items() if high < level]
+    sizes = "; ".join(f"{name} {value:.0%} [{low:.0%}, {high:.0%}]" for name, (value, low, high) in shares.items())
+    if len(above) == len(shares):
+        return Verdict("confirmed", f"{what} in most runs: {sizes}")
+    if above:
+        rest = ", ".join(name for name in shares if name not in above)
+        return Verdict("confirmed with conditions", f"{what} in most runs of {', '.join(above)}, not of {rest}: {sizes}")
+    if len(below) == len(shares):
+        return Verdict("refuted", f"{what} in few runs: {sizes}")
+    return Verdict("not supported", f"the intervals do not show that {what} in most runs: {sizes}")
+
+
+def only(share: tuple, exceptions: int, cases: int, *, what: str, where: str, elsewhere: str, level: float = 0.5) -> Verdict:
+    """Something said to happen `where` and to be impossible `elsewhere`: refuted by an exception, of `cases` looked at.
+
+    Without one, `share` = (value, low, high) decides: confirmed where it happens in most runs (the interval lies above `level`), confirmed
+    with conditions where it happens in some (the interval lies above 0), refuted where it hardly does (the interval holds 0).
+    """
+    value, low, high = share
+    if cases == 0 or any(math.isnan(number) for number in share):
+        return Verdict("undecided", "no case was looked at, or the share is not a number")
+    size = f"{what} in {value:.0%} [{low:.0%}, {high:.0%}] of {where}"
+    if exceptions:
+        return Verdict("refuted", f"{size}, but also in {exceptions} of {cases} of {elsewhere}")
+    if low > level:
+        return Verdict("confirmed", f"{size}, in none of {cases} of {elsewhere}")
+    if low > 0:
+        return Verdict("confirmed with conditions", f"in some runs, not in most: {size}, in none of {cases} of {elsewhere}")
+    return Verdict("refuted", f"{size}, no more than in {elsewhere}")
+
+
 def record(id: str, verdict: Verdict, evidence: Mapping, protocol: str = "") -> Record:
     """The record of a claim, to stand last in its cell: numbers are kept to three significant digits.
 

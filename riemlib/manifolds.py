@@ -50,3 +50,27 @@ def spiral(n, *, turns=1.0, arms=2, noise=0.0, seed=0, dtype=None, device=None) 
     if noise:
         x = x + noise * torch.randn(x.shape, **exact, generator=torch.Generator().manual_seed(seed))
     return Sample(x.to(**where), arm.to(where["device"], torch.int64), t.to(**where))
+
+
+def annulus(n, *, disc=0.5, inner=0.7, outer=1.0, seed=0, dtype=None, device=None) -> Sample:
+    """A disc of radius `disc` (label 0) within an annulus from `inner` to `outer` (label 1).
+
+    No homeomorphism of the plane makes a line part them: the image of the annulus still surrounds that of the disc. Points are
+    independent and uniform in area; `position` is their angle as a share of the full turn.
+    Errors: ValueError for fewer than two points, or radii that do not increase from above 0.
+
+    >>> annulus(4).label.tolist()
+    [0, 0, 1, 1]
+    """
+    n = checks.integer("n", n, 2)
+    radii = [checks.real(name, value) for name, value in (("disc", disc), ("inner", inner), ("outer", outer))]
+    if not radii[0] < radii[1] < radii[2]:
+        raise ValueError(f"disc, inner and outer are {radii}; increasing radii are needed")
+    where = {"dtype": dtype or torch.get_default_dtype(), "device": device or torch.get_default_device()}
+    exact = {"dtype": torch.float64, "device": "cpu"}
+    label = torch.arange(n, device="cpu") >= n // 2
+    area, angle = torch.rand(2, n, **exact, generator=torch.Generator().manual_seed(seed))
+    least, most = (torch.tensor(pair, **exact)[label.long()].square() for pair in ((0.0, radii[1]), (radii[0], radii[2])))
+    r = (least + area * (most - least)).sqrt()
+    x = r[:, None] * torch.stack([(2 * math.pi * angle).cos(), (2 * math.pi * angle).sin()], 1)
+    return Sample(x.to(**where), label.to(where["device"], torch.int64), angle.to(**where))

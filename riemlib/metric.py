@@ -159,6 +159,23 @@ def balls(g: Float[Tensor, "points dim dim"], radius: float) -> Balls:
     return Balls(radius * values.masked_fill(zero, 0).rsqrt(), directions)
 
 
+def condition_number(g: Float[Tensor, "points dim dim"]) -> Float[Tensor, " points"]:
+    """The largest eigenvalue of g over the least: the squared ratio of a ball's axes. Infinite where g is degenerate.
+
+    Errors: as of `balls`.
+    """
+    axes = balls(g, 1.0).axes
+    return (axes[:, 0] / axes[:, -1]).square()
+
+
+def log_volume(g: Float[Tensor, "points dim dim"]) -> Float[Tensor, " points"]:
+    """log √det g: by how much, in nats, the network swells a small volume at each point. Minus infinity where g is degenerate.
+
+    Errors: as of `balls`.
+    """
+    return -balls(g, 1.0).axes.log().sum(-1)
+
+
 def _identity(entries: int, slope: Tensor) -> Tensor:
     """The covectors dD of a state of `entries` × d components, (entries d, entries, d, n)."""
     dim, n = slope.shape

@@ -123,7 +123,7 @@ class CkNetwork(nn.Module):
         self.weights = nn.ParameterList([nn.Parameter(torch.empty(b, a, **new)) for a, b in layers] * times)
         self.biases = nn.ParameterList([nn.Parameter(torch.empty(b, **new)) for _, b in layers] * times)
         self.readout = nn.utils.skip_init(nn.Linear, self.widths[-1], checks.integer("classes", classes, 2), **new)
-        self.redraw(torch.seed() if seed is None else seed)
+        self.redraw(int(torch.randint(2**31, (), device="cpu")) if seed is None else seed)
 
     def draw(self, seed: int) -> list[Tensor]:
         """The initial parameters of this seed, in float64 on the CPU, in the order of `parameters()`."""

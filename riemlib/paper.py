@@ -7,7 +7,6 @@ cells and parameters, the riemlib modules, the locked packages; comments, docstr
 
 import argparse
 import ast
-import hashlib
 import json
 import os
 import shutil
@@ -27,6 +26,7 @@ from nbformat import NotebookNode
 from tqdm.auto import tqdm  # noqa: F401  read before TQDM_DISABLE is set for the kernels, so that papermill still shows its bar
 
 from . import ledger
+from .provenance import canonical, hashed, syntax
 
 PROFILES = ("full", "quick")
 FRONT = "figure_1.png"  #: the figure README.md opens with
@@ -80,25 +80,12 @@ def defaults(nb: NotebookNode) -> list[str]:
 # The stamp.
 
 
-def canonical(node):
-    """A syntax tree as nested lists without positions, comments and docstrings, the same in every version of Python."""
-    if isinstance(node, list):
-        return [canonical(item) for item in node]
-    if not isinstance(node, ast.AST):
-        return None if node is None else repr(node)
-    fields = dict(ast.iter_fields(node))
-    documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-    if documented and ast.get_docstring(node, clean=False) is not None:
-        fields["body"] = node.body[1:]
-    return [type(node).__name__, {key: canonical(value) for key, value in fields.items() if value is not None and value != []}]
-
-
 def library(root: Path) -> dict:
     """What every notebook depends on: the riemlib modules (this one, which changes no number, aside) and the locked packages."""
     modules = sorted(path for path in (root / "riemlib").rglob("*.py") if path != root / "riemlib" / "paper.py")
     lock = (root / "requirements.lock").read_text(encoding="utf-8").splitlines()
     return {
-        "modules": {path.relative_to(root).as_posix(): canonical(ast.parse(path.read_text(encoding="utf-8"))) for path in modules},
+        "modules": {path.relative_to(root).as_posix(): syntax(path) for path in modules},
         "lock": [line for line in (line.partition("#")[0].strip() for line in lock) if line],
     }
 
@@ -113,10 +100,6 @@ def code(nb: NotebookNode) -> list:
             except SyntaxError:
                 found.append(cell.source)
     return found
-
-
-def hashed(value) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def digest(root: Path, name: str, profile: str, used: dict, results: Iterable[Path] = ()) -> str:

@@ -19,15 +19,8 @@ from .networks import CkNetwork, affine, evolve
 MINIBATCHES = 2**31  # added to a seed, so that the draw of its minibatches is not the draw of its weights (the generator reads 32 bits)
 
 
-@dataclass(frozen=True)
-class Fit:
-    """Trained networks, one a seed. A diverged seed has error NaN and is named in `diverged`."""
-
-    seeds: tuple[int, ...]
-    networks: list[CkNetwork]
-    error: Float[Tensor, " seeds"]  # share of all points misclassified
-    loss: Float[Tensor, "seeds updates"]  # cross-entropy of each minibatch, in nats
-    snapshots: dict[int, list[CkNetwork]]  # networks after so many updates, where asked for
+class Outcome:
+    """What training came to, seed by seed: `seeds`, `error` (share of all points misclassified, NaN where diverged) and `late_loss`."""
 
     @property
     def diverged(self) -> tuple[int, ...]:
@@ -46,10 +39,25 @@ class Fit:
         """
         if bool(self.error.isnan().all()):
             raise ValueError(f"all {len(self.seeds)} seeds diverged; a smaller learning_rate is needed")
-        late = self.loss[:, -max(1, self.loss.shape[1] // 10) :].mean(1)
         least = min(error for error in self.error.tolist() if error == error)
         runs = [i for i, error in enumerate(self.error.tolist()) if error == least]
-        return sorted(runs, key=lambda i: float(late[i]))[(len(runs) - 1) // 2]
+        return sorted(runs, key=lambda i: float(self.late_loss[i]))[(len(runs) - 1) // 2]
+
+
+@dataclass(frozen=True)
+class Fit(Outcome):
+    """Trained networks, one a seed. A diverged seed has error NaN and is named in `diverged`."""
+
+    seeds: tuple[int, ...]
+    networks: list[CkNetwork]
+    error: Float[Tensor, " seeds"]  # share of all points misclassified
+    loss: Float[Tensor, "seeds updates"]  # cross-entropy of each minibatch, in nats
+    snapshots: dict[int, list[CkNetwork]]  # networks after so many updates, where asked for
+
+    @property
+    def late_loss(self) -> Float[Tensor, " seeds"]:
+        """The mean loss over the last tenth of updates, in nats."""
+        return self.loss[:, -max(1, self.loss.shape[1] // 10) :].mean(1)
 
 
 def fit(
@@ -91,58 +99,63 @@ def fit(
     if any(not 0 <= at <= updates for at in snapshots):
         raise ValueError(f"snapshots are {list(snapshots)}; updates from 0 to {updates} are needed")
 
-    # All parameters of all seeds in one tensor (seeds, parameters): one optimiser step, and no seed touches another.
+    # All parameters of all seeds in one tensor (seeds, parameters): one optimiser step, and no seed touches another. The layers work on
+    # views of it, which are leaves, so that their gradients need no split to be undone.
     templates = list(net.parameters())
     drawn = [torch.cat([value.flatten() for value in net.draw(seed)]) for seed in seeds]
-    flat = torch.stack(drawn).to(device, templates[0].dtype).requires_grad_()
-    where = {id(parameter): i for i, parameter in enumerate(templates)}
-    layers = [(where[id(W)], where[id(b)]) for W, b in zip(net.weights, net.biases, strict=True)]
-    sizes = [parameter.numel() for parameter in templates]
+    flat = torch.stack(drawn).to(device, templates[0].dtype)
+    parts, weights, biases = unstack(net, flat)
+    for part in parts:
+        part.requires_grad_()
 
-    def unpack(flat: Tensor) -> list[Tensor]:
-        return [part.unflatten(1, p.shape) for part, p in zip(flat.split(sizes, 1), templates, strict=True)]
+    def logits(x: Tensor) -> Tensor:
+        return affine(parts[-2], evolve([x], weights, biases, net.stencils, net.activation)[-1][0], parts[-1])
 
-    def logits(flat: Tensor, x: Tensor) -> Tensor:
-        parts = unpack(flat)
-        weights, biases = [parts[i] for i, _ in layers], [parts[j] for _, j in layers]
-        out = evolve([x], weights, biases, net.stencils, net.activation)[-1][0]
-        return affine(parts[-2], out, parts[-1])
-
-    def losses(flat: Tensor, x: Tensor, label: Tensor) -> Tensor:
-        return torch.nn.functional.cross_entropy(logits(flat, x), label, reduction="none").mean(1)
+    def losses(x: Tensor, label: Tensor) -> Tensor:
+        return torch.nn.functional.cross_entropy(logits(x), label, reduction="none").mean(1)
 
     def networks() -> list[CkNetwork]:
         copies = [copy.deepcopy(net).to(device) for _ in seeds]
-        for parts, trained in zip(zip(*unpack(flat.detach()), strict=True), copies, strict=True):
+        for values, trained in zip(zip(*parts, strict=True), copies, strict=True):
             with torch.no_grad():
-                for parameter, value in zip(trained.parameters(), parts, strict=True):
+                for parameter, value in zip(trained.parameters(), values, strict=True):
                     parameter.copy_(value)
         return copies
 
-    step_losses = _compiled(losses, flat, x, label, batch_size) if compile else losses
+    step_losses = _compiled(losses, parts, x, label, batch_size) if compile else losses
     optimiser = torch.optim.Adam([flat], lr=learning_rate, fused=flat.device.type in ("cpu", "cuda"))
     batches = _minibatches(seeds, len(sample), batch_size)
+    each_seed = x.expand(len(seeds), -1, -1)
     loss = torch.empty(len(seeds), updates, dtype=flat.dtype, device=device)
     kept = {0: networks()} if 0 in snapshots else {}
     silent = not progress or bool(os.environ.get("TQDM_DISABLE"))
     bar = tqdm(range(updates), desc=f"{len(seeds)} networks", unit="update", leave=False, disable=silent)
     for update in bar:
         rows = next(batches).to(device)
-        each = step_losses(flat, x[:, rows].transpose(0, 1), label[rows])
+        each = step_losses(each_seed.gather(2, rows[:, None].expand(-1, len(x), -1)), label[rows])
         loss[:, update] = each.detach()
-        (flat.grad,) = torch.autograd.grad(each.sum(), flat)
+        flat.grad = torch.cat([gradient.flatten(1) for gradient in torch.autograd.grad(each.sum(), parts)], 1)
         optimiser.param_groups[0]["lr"] = learning_rate * (1 + math.cos(math.pi * update / updates)) / 2
         optimiser.step()
         if update + 1 in snapshots:
             kept[update + 1] = networks()
 
     with torch.no_grad():
-        wrong = (logits(flat, x.expand(len(seeds), -1, -1)).argmax(1) != label).to(flat.dtype).mean(1)
-    gone = ~(loss.isfinite().all(1) & flat.detach().isfinite().all(1))
+        wrong = (logits(each_seed).argmax(1) != label).to(flat.dtype).mean(1)
+    gone = ~(loss.isfinite().all(1) & flat.isfinite().all(1))
     result = Fit(seeds, networks(), wrong.masked_fill(gone, torch.nan), loss, kept)
     if not checks.holds(~gone.any()):
         warnings.warn(f"{len(result.diverged)} of {len(seeds)} seeds diverged: {list(result.diverged)}", RuntimeWarning, stacklevel=2)
     return result
+
+
+def unstack(net: CkNetwork, flat: Float[Tensor, "seeds parameters"]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """The parameters of many networks like `net`, a row of `flat` each, as views (seeds, *shape) in the order of `net.parameters()`,
+    and of these the weights and the biases layer by layer, as `networks.evolve` takes them."""
+    sizes = [parameter.numel() for parameter in net.parameters()]
+    parts = [part.unflatten(1, parameter.shape) for part, parameter in zip(flat.split(sizes, 1), net.parameters(), strict=True)]
+    where = {id(parameter): part for parameter, part in zip(net.parameters(), parts, strict=True)}
+    return parts, *([where[id(parameter)] for parameter in own] for own in (net.weights, net.biases))
 
 
 def _minibatches(seeds: Sequence[int], n: int, batch_size: int):
@@ -153,12 +166,12 @@ def _minibatches(seeds: Sequence[int], n: int, batch_size: int):
         yield from epoch[:, : n - n % batch_size].split(batch_size, 1)
 
 
-def _compiled(losses, flat, x, label, batch_size):
+def _compiled(losses, parts, x, label, batch_size):
     """`losses` compiled, tried once; as it is, with a word, where this machine can't compile."""
-    rows = torch.arange(batch_size, device=x.device).expand(len(flat), -1)
+    rows = torch.arange(batch_size, device=x.device).expand(len(parts[0]), -1)
     try:
         compiled = torch.compile(losses)
-        torch.autograd.grad(compiled(flat, x[:, rows].transpose(0, 1), label[rows]).sum(), flat)
+        torch.autograd.grad(compiled(x[:, rows].transpose(0, 1).contiguous(), label[rows]).sum(), parts)
     except Exception as reason:  # no compiler, or one that fails: the many ways are torch's own
         warnings.warn(f"torch.compile does not work here ({type(reason).__name__}); going on without it", RuntimeWarning, stacklevel=3)
         return losses

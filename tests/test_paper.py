@@ -14,6 +14,7 @@ import nbformat
 import pytest
 
 from riemlib import ledger, paper
+from riemlib.provenance import canonical, hashed
 
 HEADER = """\
 # ---
@@ -234,7 +235,7 @@ def test_killed_midway_it_leaves_no_broken_notebook_and_the_next_run_completes(p
     process.send_signal(signal.SIGKILL)
     process.wait()
     for path in [*(project / "build/full").glob("*.ipynb"), *(project / "notebooks").glob("*.ipynb")]:
-        assert paper.stamp(path)["outputs"] == paper.hashed(paper.outputs(nbformat.read(path, as_version=4)))
+        assert paper.stamp(path)["outputs"] == hashed(paper.outputs(nbformat.read(path, as_version=4)))
     assert not (project / "build/full/02_second.ipynb").exists()
     edit(project / "notebooks/02_second.py", "sleep(600)", "sleep(0)")
     assert ran(project, capsys) == ["02_second", "00_overview"]
@@ -317,9 +318,9 @@ def test_the_digest_does_not_depend_on_the_version_of_python():
     here, newer = (ast.parse("def f(x): return x").body[0] for _ in range(2))
     newer._fields = (*newer._fields, "variance")
     newer.variance = []
-    assert paper.canonical(here) == paper.canonical(newer)
+    assert canonical(here) == canonical(newer)
     newer.variance = [ast.Name("T")]
-    assert paper.canonical(here) != paper.canonical(newer)
+    assert canonical(here) != canonical(newer)
 
 
 def test_the_committed_notebooks_are_those_of_todays_code():

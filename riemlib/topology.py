@@ -1,0 +1,153 @@
+"""Shape of the images of curves, layer by layer: smoothness, stretch, connectedness, crossings, separability (section 7).
+
+A *path* is the image of points at every layer, (..., L + 1, n, d); axes in front, such as one for seeds, are carried along. Where a
+measure needs curves, the points are those of a sample's arms, in order along each, and `label` says which arm a point is on.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import shapely
+import torch
+from jaxtyping import Float, Int64
+from scipy.cluster.hierarchy import linkage
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor
+
+from . import checks
+
+
+def roughness(path: Float[Tensor, "*batch layers points dim"]) -> Float[Tensor, "*batch"]:
+    r"""How sharply points change direction from layer to layer (section 7.1):
+
+    $$\sum_{l,n} \lVert x^{(l+1)} - 2x^{(l)} + x^{(l-1)} \rVert^2 \Big/ \sum_{l,n} \lVert x^{(l+1)} - x^{(l)} \rVert^2,$$
+
+    a pure number: 0 where every point moves straight on at constant speed, 4 where it jumps to and fro (in the limit of many layers).
+    Errors: ValueError for fewer than three layers of points. NaN where nothing moves.
+    """
+    if path.shape[-3] < 3:
+        raise ValueError(f"path has {path.shape[-3]} layers of points; at least 3 are needed for a second difference")
+    first = path.diff(dim=-3)
+    second = first.diff(dim=-3)
+    return second.square().sum((-3, -2, -1)) / first.square().sum((-3, -2, -1))
+
+
+def diameter(x: Float[Tensor, "*batch points dim"], most: int = 100) -> Float[Tensor, "*batch"]:
+    """The largest distance between two points, of at most about `most` of them, evenly spaced in their order."""
+    x = x[..., :: -(-x.shape[-2] // most), :]
+    return torch.cdist(x, x).amax((-2, -1))
+
+
+def arms(path: Float[Tensor, "*batch points dim"], label: Int64[Tensor, " points"]) -> list[Float[Tensor, "*batch _ dim"]]:
+    """The curves that the points lie on, one a label, each in its own order."""
+    return [path[..., label == c, :] for c in label.unique().tolist()]
+
+
+def gap_ratio(path: Float[Tensor, "*batch points dim"], label: Int64[Tensor, " points"]) -> Float[Tensor, "*batch"]:
+    """The largest gap between neighbours on an arm over the mean gap on it; of the arms the worst. 1 for evenly spaced points."""
+    gaps = [arm.diff(dim=-2).norm(dim=-1) for arm in arms(path, label)]
+    return torch.stack([gap.amax(-1) / gap.mean(-1) for gap in gaps]).amax(0)
+
+
+def length(path: Float[Tensor, "*batch points dim"], label: Int64[Tensor, " points"]) -> Float[Tensor, "*batch"]:
+    """The length of all arms together over the diameter of the whole: how long a thread the picture holds."""
+    total = sum(arm.diff(dim=-2).norm(dim=-1).sum(-1) for arm in arms(path, label))
+    return total / diameter(path)
+
+
+def turning(path: Float[Tensor, "*batch points dim"], label: Int64[Tensor, " points"], least: float = 1e-9) -> Float[Tensor, "*batch"]:
+    """The total absolute curvature of the arms, in radians, their mean: 0 for straight images, whatever their scale.
+
+    Steps shorter than `least` times the diameter have no direction beyond rounding and turn by 0.
+    """
+    shortest, turns = least * diameter(path)[..., None], []
+    for arm in arms(path, label):
+        step = arm.diff(dim=-2)
+        size = step.norm(dim=-1)
+        unit = step / size.clamp(min=torch.finfo(size.dtype).tiny)[..., None]
+        a, b = unit[..., :-1, :], unit[..., 1:, :]
+        angle = 2 * torch.atan2((a - b).norm(dim=-1), (a + b).norm(dim=-1))
+        clear = (size[..., :-1] > shortest) & (size[..., 1:] > shortest)
+        turns.append((angle * clear).sum(-1))
+    return torch.stack(turns).mean(0)
+
+
+def merge_distances(x: Float[Tensor, "points dim"]) -> np.ndarray:
+    """The n - 1 deaths of H₀ persistence (Vietoris-Rips), sorted: at which distances the points, components at first, grow together.
+
+    These are the heights of single linkage, by scipy; tests compare with ripser.
+    """
+    x = checks.points(x).detach().cpu().double().numpy()
+    return np.sort(linkage(x, "single")[:, 2]) if len(x) > 1 else np.empty(0)
+
+
+def components(path: Float[Tensor, "*batch points dim"], label: Int64[Tensor, " points"], scale: float = 0.05) -> Int64[Tensor, "*batch"]:
+    """Into how many components the arms fall at `scale` times the diameter of the whole (H₀ persistence), each arm by itself, summed.
+
+    As many as there are arms where each is connected at that scale.
+    """
+    reach = scale * diameter(path).flatten()
+    counts = torch.zeros(len(reach), dtype=torch.int64)
+    for arm in arms(path, label):
+        for i, x in enumerate(arm.reshape(len(reach), *arm.shape[-2:])):
+            counts[i] += 1 + int((merge_distances(x) > float(reach[i])).sum())
+    return counts.reshape(path.shape[:-2])
+
+
+def cross(f: Callable[[Tensor], Tensor], first: Float[Tensor, "points 2"], second: Float[Tensor, "_ 2"], *, stages: int = 3) -> bool:
+    """Whether the images of two polylines in the plane cross, and not only the chords between their sampled points.
+
+    Where the sampled images meet (shapely), the segments that meet are sampled 32 times as finely, `stages` times over; up to eight meeting
+    points are looked at. f maps points (n, d) to the plane, (n, 2). Two nearly parallel images whose chords cross come apart on the way.
+    """
+    a, b = (shapely.LineString(f(x).detach().cpu().double().numpy()) for x in (first, second))
+    if not shapely.intersects(a, b):
+        return False
+    if stages == 0:
+        return True
+    meet = shapely.get_parts(shapely.intersection(a, b))
+    for point in meet[np.linspace(0, len(meet) - 1, min(len(meet), 8)).astype(int)]:
+        if cross(f, _finer(first, a, point), _finer(second, b, point), stages=stages - 1):
+            return True
+    return False
+
+
+def _finer(x: Tensor, image: shapely.LineString, point: shapely.Point, parts: int = 32) -> Tensor:
+    """The segment of the polyline x whose image is at `point`, and its neighbours, cut into parts."""
+    ends = np.r_[0, np.hypot(*np.diff(shapely.get_coordinates(image), axis=0).T).cumsum()]
+    i = int(np.searchsorted(ends, shapely.line_locate_point(image, shapely.centroid(point)), "right")) - 1
+    corners = x[max(i - 1, 0) : i + 3]
+    t = torch.linspace(0, 1, parts + 1, dtype=x.dtype, device=x.device)[:-1, None]
+    inner = corners[:-1, None] + t * (corners[1:] - corners[:-1])[:, None]
+    return torch.cat([inner.flatten(0, 1), corners[-1:]])
+
+
+def linear_probe(x: Float[Tensor, "points dim"], label: Int64[Tensor, " points"]) -> float:
+    """The share of points that logistic regression (scikit-learn; whitened input, hardly regularised) classifies correctly from x."""
+    x, label = checks.points(x).detach().cpu().double().numpy(), label.cpu().numpy()
+    u, s, _ = np.linalg.svd(x - x.mean(0), full_matrices=False)
+    white = np.sqrt(len(x)) * u[:, s > 1e-12 * max(s[0], 1e-300)]
+    if not white.shape[1]:
+        return float(max(np.mean(label == c) for c in np.unique(label)))
+    return float(LogisticRegression(C=1e4, max_iter=500).fit(white, label).score(white, label))
+
+
+def refined_gaps(
+    f: Callable[[Tensor], Tensor], x: Float[Tensor, "*batch points dim"], *, parts: int = 32, stages: int = 4
+) -> Float[Tensor, "*batch stages"]:
+    r"""The largest gap in the image of a polyline through the points, as the polyline is sampled ever more finely where that gap is.
+
+    Each stage cuts the segment with the largest gap into `parts` and keeps the largest gap among their images: stages + 1 gaps. A
+    continuous f has gaps that go to 0, in proportion to 1/parts once the sampling resolves it; a tear keeps its size, however fine.
+    f maps points (..., n, d) to their images; leading axes are carried along.
+    """
+    found = []
+    for stage in range(stages + 1):
+        gap, where = f(x).diff(dim=-2).norm(dim=-1).max(-1)
+        found.append(gap)
+        if stage < stages:
+            rows = torch.stack([where, where + 1], -1)[..., None].expand(*where.shape, 2, x.shape[-1])
+            start, stop = x.gather(-2, rows).unbind(-2)
+            t = torch.linspace(0, 1, parts + 1, dtype=x.dtype, device=x.device)[:, None]
+            x = start[..., None, :] + t * (stop - start)[..., None, :]
+    return torch.stack(found, -1)
