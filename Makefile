@@ -3,8 +3,8 @@
 PYTHON ?= python3
 PROFILE ?= full
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
-# Notebooks at a time, each with its share of the cores: one by one where a reader keeps the result, all cores where speed is the point.
-JOBS ?= $(if $(filter quick,$(PROFILE)),$(CORES),1)
+# Notebooks at a time, each with its share of the cores: two, so that one computes while the other draws; more where they are short.
+JOBS ?= $(if $(filter quick,$(PROFILE)),$(CORES),$(if $(filter 1,$(CORES)),1,2))
 
 ifeq ($(origin VENV),undefined)
 VENV := .venv
@@ -23,8 +23,8 @@ SITE := -C -D root_doc=README -D project=riemlib -D extensions=myst_nb,riemlib.p
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
-paper: install  ## run the paper: execute the notebooks that changed, gather claims and figures in build/ (PROFILE=quick: few seeds)
-	$(PY) -m riemlib.paper run --profile $(PROFILE) --jobs $(JOBS)
+paper: install  ## run the paper: execute the notebooks that changed, gather claims and figures in build/ (PROFILE=quick: few seeds; SCHEDULER=tcp://…: on dask)
+	$(PY) -m riemlib.paper run --profile $(PROFILE) --jobs $(JOBS) $(if $(SCHEDULER),--scheduler $(SCHEDULER))
 
 test: lint speed  ## everything CI checks: lint, tests, the committed notebooks, and every notebook twice at the quick profile
 	$(PY) -m riemlib.paper check

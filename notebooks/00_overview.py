@@ -30,7 +30,7 @@
 # ## How to read this
 #
 # Each notebook follows one section: what the paper says, in our words; the call that is the equation; a picture; a check; the verdict. They are
-# independent of one another, open with their verdicts, and run in a minute or two each.
+# independent of one another, open with their verdicts, and run in a minute or so each, the two studies of §7 in a few.
 #
 # | notebook | section | what it shows |
 # |---|---|---|
@@ -40,10 +40,11 @@
 # | [04_metric](04_metric.ipynb) | 4 | Eqs. 8–13: the metric, its balls, changing dimension |
 # | [05_lie_groups](05_lie_groups.ipynb) | 5 | frame bundle, bundle of metrics, Eq. 14 |
 # | [06_backpropagation](06_backpropagation.ipynb) | 6 | Eq. 15 |
-# | [07_1_smoothness](07_1_smoothness.ipynb) | 7.1 | Figure 2: four networks untangle a spiral |
+# | [07_1_smoothness](07_1_smoothness.ipynb) | 7.1 | Figure 2: four networks untangle a spiral; smoothness, crossings, flatness over many seeds |
 # | [07_2_metric_balls](07_2_metric_balls.ipynb) | 7.2 | Figure 3: balls of the learned metric |
-# | [07_3_batch_size](07_3_batch_size.ipynb) | 7.3 | Figure 4: batch 300 against 1000 |
+# | [07_3_batch_size](07_3_batch_size.ipynb) | 7.3 | Figure 4: batch 300 against 1000; the batch study |
 # | [08_appendix](08_appendix.ipynb) | appendix | the infinite product converges; the definitions |
+# | [10_errata](10_errata.ipynb) | all | what does not hold as stated, and the statement that does |
 
 # %% tags=["parameters"]
 device: str = "cpu"  # where the networks live
@@ -55,6 +56,31 @@ import riemlib as rl
 from riemlib import ledger, paper
 
 claims = ledger.gather(paper.executed())
+
+# %% [markdown]
+# ## In short
+#
+# The paper's theses, each with the claims that stand for it and how many of these have which verdict. What is not confirmed as stated is named; the
+# [errata](10_errata.ipynb) give the statement that does hold.
+
+# %%
+theses = {
+    "a layer is a change of coordinates": ["relu-not-chart", "relu-residual-bijective", "tanh-residual-folds", "c0-tanh-injective", "c2-phase-space"],
+    "a residual network is a differential equation": [id for id, (section, _) in ledger.CLAIMS.items() if section == "3"],
+    "the metric in closed form": ["pullback-recursion", "residual-jacobian", "product-order", "product-converges", "line-element", "pushforward-pullback", "epsilon-delta", "flatness", "gauge"],
+    "its remarks on dimension, charts and distance": ["dimension-bottleneck", "polar-easy", "width-easier", "lle-charts", "near-far"],
+    "metric and error by group actions": [id for id, (section, _) in ledger.CLAIMS.items() if section in ("5", "6")],
+    "what the figures of the spirals show": [id for id, (section, _) in ledger.CLAIMS.items() if "7." in section],
+}
+
+# %% tags=["nbval-ignore-output"]
+verdict = {claim["id"]: claim["verdict"] for claim in claims}
+rows = []
+for thesis, ids in theses.items():
+    counts = [f"{sum(verdict.get(id) == kind for id in ids) or ''}" for kind in ("confirmed", "confirmed with conditions", "not supported", "refuted")]
+    exceptions = ", ".join(f"{id} ({verdict[id]})" for id in ids if verdict.get(id, "confirmed") != "confirmed")
+    rows.append(f"| {thesis} | {' | '.join(counts)} | {exceptions} |")
+Markdown("\n".join(["| thesis | confirmed | with conditions | not supported | refuted | not confirmed as stated |", "|---|---|---|---|---|---|", *rows]))
 
 # %% [markdown]
 # ## The ledger

@@ -31,7 +31,7 @@
 # %% tags=["parameters"]
 seeds: int = 16  # networks trained; one of them is drawn
 points: int = 1000  # on the spiral, both arms together
-updates: int = 3000  # Adam updates
+updates: int = 2000  # Adam updates
 shown: list = [0, 3, 6, 10]  # layers drawn
 device: str = "cpu"  # where the networks live
 

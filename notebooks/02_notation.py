@@ -30,7 +30,7 @@ layers: int = 500  # random ReLU layers tested at each width
 networks: int = 1000  # networks at initialisation, for each step
 searched: int = 100  # tanh layers in which Newton's method looks for folds
 seeds: int = 100  # networks trained for each step
-updates: int = 2000  # of Adam, for each of them
+updates: int = 1000  # of Adam, for each of them
 angles: int = 360  # rotations of one image
 
 # %%

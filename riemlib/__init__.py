@@ -3,7 +3,7 @@
 from .bundles import act_on_frame, act_on_metric, backpropagate
 from .charts import certificates, is_chart, is_p_matrix
 from .curvature import christoffel, riemann
-from .manifolds import Sample, annulus, spiral
+from .manifolds import Sample, annulus, polar, spiral
 from .metric import Balls, balls, jacobians, pullback_metric, pullback_metrics, pushforward, squared_length
 from .networks import CkNetwork
 from .studies import Condition, Runs, study

@@ -150,7 +150,7 @@ def shift(first, second) -> Shift:
     both = np.isfinite(first) & np.isfinite(second)
     if not both.any():
         raise ValueError(f"none of the {len(first)} pairs is finite in both; at least one is needed")
-    difference = (second - first)[both]
+    difference = second[both] - first[both]
     median, low, high = median_interval(difference)
     moved = difference[difference != 0]
     p, effect = 1.0, 0.0
@@ -164,7 +164,8 @@ def shift(first, second) -> Shift:
 def proportion(happens) -> tuple[float, float, float]:
     """The share of seeds for which something is true, with Wilson's 95 % interval: (share, low, high)."""
     happens = np.asarray(happens, dtype=bool).ravel()
-    return float(happens.mean()), *wilson(int(happens.sum()), len(happens))
+    interval = wilson(int(happens.sum()), len(happens))
+    return float(happens.mean()), *interval
 
 
 def holm(p: Mapping[str, float]) -> dict[str, float]:

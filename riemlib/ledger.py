@@ -63,6 +63,29 @@ CLAIMS: dict[str, tuple[str, str]] = {
     "gauge": ("ours", "the learned distance depends on the gauge of the output"),
 }
 
+#: id -> the statement that does hold, where mathematics gives one; what is measured speaks for itself in the verdict's reason
+REPAIRED: dict[str, str] = {
+    "relu-not-chart": "A ReLU layer that does not widen is never injective. One that widens can be: relu(z) and relu(-z) together hold z.",
+    "relu-residual-bijective": "For det W ≠ 0, x + Δl relu(W x + b) is bijective exactly where every principal minor of I + Δl W is "
+    "positive (a P-matrix). Δl ‖W‖ < 1 is enough, and not necessary.",
+    "tanh-residual-folds": "x + Δl tanh(W x + b) is a diffeomorphism where I + Δl W is a P-matrix, and for det W ≠ 0 it folds where a "
+    "principal minor is negative. The second-order layer is one of phase space (x, δx), never of x alone.",
+    "c0-tanh-injective": "tanh(W x + b) is injective exactly where det W ≠ 0. What the residual form improves is the conditioning.",
+    "central-second-order": "With the first-order rule at the input the scheme of Eq. 4 has order 1. It has order 2 where the first layer "
+    "takes half a step: x(1) = x(0) + Δl v(0) + Δl²/2 f.",
+    "implicit-step": "The step may be absorbed where f is positively homogeneous (ReLU), if the bias is scaled as well. With tanh it must "
+    "stand outside: with weights of order 1/L inside, the limit is an affine equation, which untangles nothing.",
+    "weights-regular": "The limit exists where W(l) and b(l) are bounded and Riemann-integrable in l: an assumption, not a consequence.",
+    "epsilon-delta": "The preimage of an ε-ball is the ellipsoid of Eq. 13 up to terms of second order in ε.",
+    "dimension-bottleneck": "Layers after the narrowest one are immersed images of it, where the rank is constant. Layers before it are "
+    "submersed onto it: there g has null directions, and is no metric in the sense of Def. 4.1.",
+    "associated-bundle": "The fibre is the cone of symmetric positive forms in the tensor product of two cospaces, not the product set.",
+    "left-actions": "Eq. 14 is an action of GL(d) where every Jacobian is invertible; elsewhere of the monoid of d × d matrices, which "
+    "has no inverses to act by.",
+    "backprop-right-action": "Eq. 15 holds always as a product of matrices; as right actions of GL(d) where every Jacobian is invertible.",
+    "batch-connectedness": "No batch size can disconnect the image of a connected set: the map is continuous, and can only stretch it.",
+}
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -95,7 +118,7 @@ class Record:
         cell = "<td style='text-align:left'>{}</td>".format
         rows = "".join(f"<tr>{cell(text(k))}{cell(text(show(v)))}</tr>" for k, v in self.evidence.items())
         return (
-            f"<div style='border-left:5px solid {colour};padding:2px 12px;margin:6px 0'>"
+            f"<div id='{self.id}' style='border-left:5px solid {colour};padding:2px 12px;margin:6px 0'>"
             f"<b style='color:{colour}'>{text(self.verdict)}</b> · <code>{text(self.id)}</code> (§ {text(self.section)}): "
             f"{text(self.statement)}."
             f"<br>{text(self.reason)}<details open><summary>evidence</summary><table>{rows}</table>"
@@ -198,20 +221,25 @@ def effects(intervals: Mapping[str, tuple], p: Mapping[str, float] | None = None
     """One or more effects that a claim says are positive, each (value, low, high): confirmed where every interval lies above 0.
 
     Where `p` gives (adjusted) p-values an effect must also stay below `level`. Some but not all: confirmed with conditions; some on the
-    other side and none on this one: refuted.
+    other side and none on this one: refuted; some on either side: not supported.
     """
     if not intervals or any(math.isnan(number) for effect in intervals.values() for number in effect):
         return Verdict("undecided", "nothing was measured, or an effect is not a number")
     sure = {name: p is None or p[name] < level for name in intervals}
     above = [name for name, (_, low, _) in intervals.items() if low > 0 and sure[name]]
     below = [name for name, (_, _, high) in intervals.items() if high < 0 and sure[name]]
+    rest = [name for name in intervals if name not in above]
     sizes = "; ".join(f"{name}: {show(value)} {show([low, high])}" for name, (value, low, high) in intervals.items())
-    if len(above) == len(intervals):
+    if len(intervals) > 4:
+        sides = {"above 0": above, "below 0": below}
+        found = "; ".join(f"{side}: {', '.join(names)}" for side, names in sides.items() if names and len(names) < len(intervals))
+        sizes = f"of {len(intervals)} effects {len(above)} lie above 0, {len(below)} below" + (f" ({found})" if found else "")
+    if not rest:
         return Verdict("confirmed", sizes)
-    if above:
-        rest = ", ".join(name for name in intervals if name not in above)
-        return Verdict("confirmed with conditions", f"for {', '.join(above)}, not for {rest}: {sizes}")
-    return Verdict("refuted" if below else "not supported", sizes)
+    if above and not below:
+        names = f"for {', '.join(above)}, not for {', '.join(rest)}: " if len(intervals) <= 4 else ""
+        return Verdict("confirmed with conditions", names + sizes)
+    return Verdict("refuted" if below and not above else "not supported", sizes)
 
 
 def mostly(shares: Mapping[str, tuple], *, what: str, level: float = 0.5) -> Verdict:
@@ -225,6 +253,9 @@ def mostly(shares: Mapping[str, tuple], *, what: str, level: float = 0.5) -> Ver
     above = [name for name, (_, low, _) in shares.items() if low > level]
     below = [name for name, (_, _, high) in shares.items() if high < level]
     sizes = "; ".join(f"{name} {value:.0%} [{low:.0%}, {high:.0%}]" for name, (value, low, high) in shares.items())
+    if len(shares) > 4:
+        values = [value for value, _, _ in shares.values()]
+        sizes = f"between {min(values):.0%} and {max(values):.0%} in the {len(shares)} conditions"
     if len(above) == len(shares):
         return Verdict("confirmed", f"{what} in most runs: {sizes}")
     if above:
@@ -267,7 +298,7 @@ def record(id: str, verdict: Verdict, evidence: Mapping, protocol: str = "") -> 
 
 
 def gather(notebooks: Iterable[Path]) -> list[dict]:
-    """The records in executed notebooks, in the order of `CLAIMS`, each with the notebook's name under `notebook`.
+    """The records in executed notebooks, in the order of `CLAIMS`, each with its `notebook` and the number of the deciding `cell`.
 
     Errors: ValueError where a claim is recorded twice.
     """
@@ -280,7 +311,7 @@ def gather(notebooks: Iterable[Path]) -> list[dict]:
                     continue
                 if claim["id"] in found:
                     raise ValueError(f"claim {claim['id']} is recorded in {found[claim['id']]['notebook']} and again in {Path(path).stem}")
-                found[claim["id"]] = {**claim, "notebook": Path(path).stem}
+                found[claim["id"]] = {**claim, "notebook": Path(path).stem, "cell": cell["execution_count"]}
     return [found[id] for id in CLAIMS if id in found]
 
 
@@ -291,16 +322,38 @@ def table(claims: Sequence[Mapping]) -> str:
         f"<tr><td>{text(c['section'])}</td><td style='text-align:left'>{text(c['statement'])}<br><code>{text(c['id'])}</code></td>"
         f"<td style='text-align:left;color:{VERDICTS[c['verdict']]}'><b>{text(c['verdict'])}</b></td>"
         f"<td style='text-align:left'>{text(c['reason'])}</td>"
-        f"<td style='text-align:left'><a href='{c['notebook']}.ipynb'>{text(c['notebook'])}</a></td></tr>"
+        f"<td style='text-align:left'>{link(c)}</td></tr>"
         for c in claims
     )
     head = "".join(f"<th style='text-align:left'>{name}</th>" for name in ("§", "what the paper says", "verdict", "because", "decided in"))
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 
+def link(claim: Mapping, folder: str = "") -> str:
+    """An HTML link from a notebook to the cell that decides a claim: its number as it was executed."""
+    return f"<a href='{folder}{claim['notebook']}.ipynb#{claim['id']}'>{html.escape(claim['notebook'])} [{claim['cell']}]</a>"
+
+
+def errata(claims: Sequence[Mapping]) -> str:
+    """What the paper states that does not hold as stated: the statement, what was found, and the statement that holds, as HTML."""
+    text, parts = html.escape, []
+    for c in claims:
+        if c["verdict"] == "confirmed" or c["section"] == "ours":
+            continue
+        repaired = f"<p style='margin:4px 0'><b>What holds.</b> {text(REPAIRED[c['id']])}</p>" if c["id"] in REPAIRED else ""
+        parts.append(
+            f"<div style='border-left:5px solid {VERDICTS[c['verdict']]};padding:2px 12px;margin:14px 0'>"
+            f"<p style='margin:4px 0'><b>§ {text(c['section'])}: {text(c['statement'])}.</b></p>"
+            f"<p style='margin:4px 0'><b style='color:{VERDICTS[c['verdict']]}'>{text(c['verdict'])}</b>, {link(c)}: "
+            f"{text(c['reason'])}.</p>"
+            f"{repaired}</div>"
+        )
+    return "".join(parts)
+
+
 def markdown(claims: Sequence[Mapping], folder: str) -> str:
     """The same, shorter, as a Markdown table with links to the notebooks in `folder`."""
-    links = [f"[{c['notebook']}]({folder}/{c['notebook']}.ipynb)" for c in claims]
+    links = [f"[{c['notebook']} \\[{c['cell']}\\]]({folder}/{c['notebook']}.ipynb)" for c in claims]
     rows = [f"| {c['section']} | {c['statement']} | **{c['verdict']}** | {link} |" for c, link in zip(claims, links, strict=True)]
     return "\n".join(["| § | what the paper says | verdict | decided in |", "|---|---|---|---|", *rows])
 

@@ -52,6 +52,19 @@ def spiral(n, *, turns=1.0, arms=2, noise=0.0, seed=0, dtype=None, device=None) 
     return Sample(x.to(**where), arm.to(where["device"], torch.int64), t.to(**where))
 
 
+def polar(sample: Sample, turns: float | None = None) -> Sample:
+    r"""The points of the plane in polar coordinates $(r, \theta)$.
+
+    $\theta \in (-\pi, \pi]$ jumps along a ray. With `turns` it is unwound along a two-armed `spiral` of so many, continuous on each:
+    the angle of the first arm at the point's radius, and on from there by what the point itself is ahead, between $-\pi/2$ and $3\pi/2$.
+    """
+    r, theta = sample.x.norm(dim=1), torch.atan2(sample.x[:, 1], sample.x[:, 0])
+    if turns is not None:
+        along = 2 * math.pi * checks.real("turns", turns) * (r - 0.1) / 0.9
+        theta = along + torch.remainder(theta - along + math.pi / 2, 2 * math.pi) - math.pi / 2
+    return Sample(torch.stack([r, theta], 1), sample.label, sample.position)
+
+
 def annulus(n, *, disc=0.5, inner=0.7, outer=1.0, seed=0, dtype=None, device=None) -> Sample:
     """A disc of radius `disc` (label 0) within an annulus from `inner` to `outer` (label 1).
 

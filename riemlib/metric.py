@@ -165,7 +165,7 @@ def condition_number(g: Float[Tensor, "points dim dim"]) -> Float[Tensor, " poin
     Errors: as of `balls`.
     """
     axes = balls(g, 1.0).axes
-    return (axes[:, 0] / axes[:, -1]).square()
+    return (axes[:, 0] / axes[:, -1]).square().masked_fill(axes[:, 0].isinf(), torch.inf)
 
 
 def log_volume(g: Float[Tensor, "points dim dim"]) -> Float[Tensor, " points"]:

@@ -23,7 +23,7 @@ import papermill
 import yaml
 from joblib import Parallel, delayed
 from nbformat import NotebookNode
-from tqdm.auto import tqdm  # noqa: F401  read before TQDM_DISABLE is set for the kernels, so that papermill still shows its bar
+from tqdm.auto import tqdm  # read before TQDM_DISABLE is set for the kernels, so that papermill still shows its bar
 
 from . import ledger
 from .provenance import canonical, hashed, syntax
@@ -31,7 +31,7 @@ from .provenance import canonical, hashed, syntax
 PROFILES = ("full", "quick")
 FRONT = "figure_1.png"  #: the figure README.md opens with
 MARKS = "<!-- ledger -->", "<!-- /ledger -->"  #: in README.md, around the ledger
-OVERVIEW = "00_overview"  #: shows the ledger of the other notebooks, so it runs after them
+LAST = "00_overview", "10_errata"  #: they show the ledger of the other notebooks, so they run after them
 ROOT = Path(__file__).parents[1]
 
 
@@ -39,9 +39,9 @@ ROOT = Path(__file__).parents[1]
 
 
 def names(root: Path) -> list[str]:
-    """The notebooks of a project, in order, the overview last."""
+    """The notebooks of a project, in order, those of the ledger last."""
     found = sorted(path.stem for path in (root / "notebooks").glob("*.py"))
-    return sorted(found, key=OVERVIEW.__eq__)
+    return sorted(found, key=LAST.__contains__)
 
 
 def source(root: Path, name: str) -> NotebookNode:
@@ -103,8 +103,8 @@ def code(nb: NotebookNode) -> list:
 
 
 def digest(root: Path, name: str, profile: str, used: dict, results: Iterable[Path] = ()) -> str:
-    """Of all that decides a notebook's outputs; `used` is `library(root)`. The overview depends on the claims in the other `results`."""
-    claims = ledger.gather(results) if name == OVERVIEW else []
+    """Of all that decides a notebook's outputs; `used` is `library(root)`. `LAST` depend on the claims in the other `results`."""
+    claims = ledger.gather(results) if name in LAST else []
     return hashed([code(source(root, name)), parameters(root, name, profile), used, claims])
 
 
@@ -150,7 +150,8 @@ class Job:
         shown = {"desc": self.name, "leave": False, "disable": None} if bar else False
         path = os.pathsep.join(filter(None, [str(self.root), os.environ.get("PYTHONPATH")]))
         try:
-            with environment(RIEMLIB_BUILD=str(self.folder), TQDM_DISABLE="1", PYTHONPATH=path):
+            here = {"RIEMLIB_BUILD": str(self.folder), "RIEMLIB_TERMINAL": terminal() if bar else "", "PYTHONPATH": path}
+            with environment(**here, TQDM_DISABLE="1"):
                 nb, folder = source(self.root, self.name), self.root / "notebooks"
                 kernel = {"kernel_name": "python3", "extra_arguments": ["--log-level=ERROR"]}
                 papermill.execute_notebook(nb, beside, self.parameters, cwd=folder, progress_bar=shown, **kernel)
@@ -168,6 +169,11 @@ class Job:
         finally:
             beside.unlink(missing_ok=True)
         return self, seconds, wrong
+
+
+def terminal() -> str:
+    """The name of the terminal this was started from, where a study in a kernel can show its progress; empty where there is none."""
+    return os.ttyname(sys.stderr.fileno()) if sys.stderr.isatty() else ""
 
 
 @contextmanager
@@ -205,9 +211,9 @@ def copied(path: Path, to: Path) -> None:
 
 
 def executed(root: Path = ROOT, folder: Path | None = None) -> list[Path]:
-    """The result of each notebook but the overview: that in `folder` (in a kernel: of the run it belongs to), else the published one."""
+    """Of each notebook but those of the ledger the result in `folder` (in a kernel: of the run it belongs to), else the published one."""
     folder = folder or Path(os.environ.get("RIEMLIB_BUILD") or root / "notebooks")
-    choices = [(folder / f"{name}.ipynb", root / "notebooks" / f"{name}.ipynb") for name in names(root) if name != OVERVIEW]
+    choices = [(folder / f"{name}.ipynb", root / "notebooks" / f"{name}.ipynb") for name in names(root) if name not in LAST]
     return [path for choice in choices for path in [p for p in choice if p.exists()][:1]]
 
 
@@ -239,7 +245,11 @@ def run(root: Path = ROOT, profile: str = "full", build: Path | None = None, onl
     def follow(todo: list[Job]) -> None:
         nonlocal count
         run_each = Parallel(n_jobs=jobs, return_as="generator_unordered")
-        for job, seconds, wrong in run_each(delayed(job.execute)(bar=jobs == 1) for job in todo):
+        results = run_each(delayed(job.execute)(bar=jobs == 1) for job in todo)
+        hidden = jobs == 1 or None  # one by one each has its own bar; None: where there is no terminal
+        whole = tqdm(results, total=len(todo), desc="notebooks", leave=False, disable=hidden)
+        for job, seconds, wrong in whole:
+            whole.clear()
             count += 1
             if wrong:
                 failures.append(job)
@@ -247,14 +257,15 @@ def run(root: Path = ROOT, profile: str = "full", build: Path | None = None, onl
             else:
                 print(f"{job.name:<20} {seconds:6.1f} s", flush=True)
 
-    todo = [job for name in chosen if name != OVERVIEW for job in due(name)]
+    todo = [job for name in chosen if name not in LAST for job in due(name)]
     if todo:
         print(f"{len(todo)} of {len(chosen)} notebooks to run, profile {profile}, {jobs} at a time", flush=True)
     follow(todo)
-    if OVERVIEW in chosen and failures:
-        print(f"{OVERVIEW:<20} not run: it shows the ledger of the others")
-    elif OVERVIEW in chosen:
-        follow(due(OVERVIEW))
+    last = [name for name in chosen if name in LAST]
+    if failures:
+        print(*(f"{name:<20} not run: it shows the ledger of the others" for name in last), sep="\n")
+    else:
+        follow([job for name in last for job in due(name)])
 
     done = [path for path in (folder / f"{name}.ipynb" for name in sorted(chosen)) if path.exists()]
     if profile == "full" and build == root.resolve() / "build":
@@ -417,12 +428,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     runs.add_argument("--profile", choices=PROFILES, default="full")
     runs.add_argument("--build", type=Path, help="folder for results (default: build)")
     runs.add_argument("--jobs", type=int, default=1, help="notebooks at a time (default: 1)")
+    runs.add_argument("--scheduler", help="address of a dask scheduler, such as tcp://host:8786, for the studies (default: here)")
     commands.add_parser("check", help="are the committed notebooks those of today's code?")
     commands.add_parser("sync", help="carry edits of prose into the executed notebooks")
     given = parser.parse_args(arguments)
     try:
         if given.command == "run":
-            return run(profile=given.profile, build=given.build, only=given.names, jobs=given.jobs)
+            with environment(**{"RIEMLIB_SCHEDULER": given.scheduler} if given.scheduler else {}):
+                return run(profile=given.profile, build=given.build, only=given.names, jobs=given.jobs)
         if given.command == "sync":
             return sync()
         problems = check()

@@ -12,8 +12,8 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ from tqdm import tqdm as tqdm_plain
 from tqdm.auto import tqdm
 
 from . import charts, checks, topology
-from .manifolds import Sample, annulus, spiral
+from .manifolds import Sample, annulus, polar, spiral
 from .metric import condition_number, log_volume, pullback_metrics
 from .networks import CkNetwork, evolve
 from .provenance import hashed, syntax
@@ -46,27 +46,33 @@ class Condition:
 
     order: int | tuple[int, ...] = 1
     depth: int = 10
+    width: int = 2  # of the network; the points are padded with zeros to it
     step: float = 1.0
+    shared: bool = False  # one set of weights for all layers
     data: str = "spiral"  # or "annulus"
     points: int = 1000
     turns: float = 1.0
+    chart: str = "cartesian"  # of the input; or "polar", or "unwound": polar with the angle unwound along the spiral
     batch_size: int = 300
-    updates: int = 1000
+    updates: int = 800
     learning_rate: float = 1e-2  # at the start; cosine decay to 0
 
     def sample(self, points: int | None = None, dtype: torch.dtype | None = None) -> Sample:
         """The training points, or the same manifold sampled by so many points."""
-        count = points or self.points
+        if self.data not in ("spiral", "annulus") or self.chart not in ("cartesian", "polar", "unwound"):
+            given = f"data is {self.data!r}, chart {self.chart!r}"
+            raise ValueError(f"{given}; spiral or annulus, and cartesian, polar or unwound are needed")
         where = {"dtype": dtype or torch.float32, "device": "cpu"}
-        if self.data == "annulus":
-            return annulus(count, **where)
-        if self.data != "spiral":
-            raise ValueError(f"data is {self.data!r}; 'spiral' or 'annulus' is needed")
-        return spiral(count, turns=self.turns, **where)
+        count = points or self.points
+        found = spiral(count, turns=self.turns, **where) if self.data == "spiral" else annulus(count, **where)
+        if self.chart != "cartesian":
+            found = polar(found, turns=self.turns if self.chart == "unwound" else None)
+        return replace(found, x=torch.nn.functional.pad(found.x, (0, self.width - 2)))
 
     def template(self) -> CkNetwork:
         """A network of this condition, to be filled with weights."""
-        return CkNetwork([2] * (self.depth + 1), order=self.order, step=self.step, seed=0, dtype=torch.float32, device="cpu")
+        kind = {"order": self.order, "step": self.step, "shared": self.shared}
+        return CkNetwork([self.width] * (self.depth + 1), **kind, seed=0, dtype=torch.float32, device="cpu")
 
 
 @dataclass(frozen=True)
@@ -143,14 +149,17 @@ def connectedness(view: View) -> dict[str, Tensor]:
 
 
 def crossings(view: View) -> dict[str, Tensor]:
-    """Whether the two arms' images cross, at every layer."""
+    """Whether the two arms' images cross, at every layer; and the share of 40 000 points along the arms that are misclassified."""
     first, second = _arms(view.curve)
+    dense = view.runs.condition.sample(40_000, torch.float64)
     depth = view.runs.condition.depth
 
     def at(net: CkNetwork, layer: int) -> bool:
         return topology.cross(lambda x: net.coordinates(x)[layer], first, second)
 
-    return {"crosses": torch.tensor([[at(net, layer) for layer in range(depth + 1)] for net in view.networks], dtype=torch.float64)}
+    crosses = [[at(net, layer) for layer in range(depth + 1)] for net in view.networks]
+    wrong = [(net(dense.x).argmax(1) != dense.label).double().mean() for net in view.networks]
+    return {"crosses": torch.tensor(crosses, dtype=torch.float64), "error along the arms": torch.stack(wrong)}
 
 
 def conditioning(view: View) -> dict[str, Tensor]:
@@ -180,18 +189,18 @@ def _arms(sample: Sample) -> list[Tensor]:
 # The two kinds of shards.
 
 
-def train(condition: Condition, seeds: tuple[int, ...]) -> dict[str, Tensor]:
-    """Trained weights, errors and late losses of these seeds."""
+def train(condition: Condition, seeds: tuple[int, ...], device: str) -> dict[str, Tensor]:
+    """Trained weights, errors and late losses of these seeds, brought to the CPU."""
     training = {"batch_size": condition.batch_size, "updates": condition.updates, "learning_rate": condition.learning_rate}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*seeds diverged", RuntimeWarning)  # they are rows that say so
-        run = fit(condition.template(), condition.sample(), seeds=seeds, progress=False, **training)
+        run = fit(condition.template(), condition.sample(), seeds=seeds, device=device, progress=False, **training)
     parameters = torch.stack([torch.nn.utils.parameters_to_vector(net.parameters()).detach() for net in run.networks])
-    return {"error": run.error, "late_loss": run.late_loss, "parameters": parameters}
+    return {"error": run.error.cpu(), "late_loss": run.late_loss.cpu(), "parameters": parameters.cpu()}
 
 
 @torch.no_grad()
-def measure(condition: Condition, seeds: tuple[int, ...], name: str, trained: dict[str, Tensor]) -> dict[str, Tensor]:
+def measure(condition: Condition, seeds: tuple[int, ...], device: str, name: str, trained: dict[str, Tensor]) -> dict[str, Tensor]:
     """`MEASURES[name]` of trained networks; NaN for a seed that diverged."""
     gone = trained["error"].isnan()
     parameters = trained["parameters"].nan_to_num(0.0, 0.0, 0.0)
@@ -208,6 +217,7 @@ def study(
     *,
     seeds: Iterable[int],
     measures: Sequence[str] = (),
+    device: str = "cpu",
     folder: Path | str | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
@@ -219,6 +229,7 @@ def study(
     dask cluster whose `scheduler` address is given here or in RIEMLIB_SCHEDULER. The numbers do not depend on which, nor on the other
     conditions. Conditions that are equal are trained once. Kept shards are read from `folder` (or RIEMLIB_STUDIES, or build/studies), new
     ones written there as they finish; a damaged one is computed anew. A shard whose worker dies is tried again, `ATTEMPTS` times in all.
+    `device` is where networks are trained; on another than the CPU one after the other, from this process. Measures are taken on the CPU.
     Errors: ValueError for no or repeated seeds, or an unknown measure; RuntimeError where workers keep dying.
 
     >>> runs = study({"base": Condition()}, seeds=range(100), measures=["stretch"])  # doctest: +SKIP
@@ -229,9 +240,11 @@ def study(
     if unknown := [name for name in measures if name not in MEASURES]:
         raise ValueError(f"measures are {list(measures)}, {unknown} unknown; some of {', '.join(MEASURES)} are needed")
     shards = [seeds[i : i + SHARD] for i in range(0, len(seeds), SHARD)]
-    cells = [(condition, shard) for condition in dict.fromkeys(conditions.values()) for shard in shards]
+    device = str(device)
+    cells = [(condition, shard, device) for condition in dict.fromkeys(conditions.values()) for shard in shards]
     how = {"folder": folder, "workers": workers, "scheduler": scheduler, "progress": progress}
-    trained = dict(zip(cells, compute([Task(train, cell) for cell in cells], **how), strict=True))
+    here = how if device == "cpu" else how | {"workers": 1}
+    trained = dict(zip(cells, compute([Task(train, cell) for cell in cells], **here), strict=True))
     wanted = [(cell, name) for cell in cells for name in measures]
     found = dict(zip(wanted, compute([Task(measure, (*cell, name), (trained[cell],)) for cell, name in wanted], **how), strict=True))
 
@@ -240,9 +253,9 @@ def study(
 
     runs = {}
     for name, condition in conditions.items():
-        measured = [joined([found[(condition, shard), each] for shard in shards]) for each in measures]
+        measured = [joined([found[(condition, shard, device), each] for shard in shards]) for each in measures]
         merged = {key: value for part in measured for key, value in part.items()}
-        runs[name] = Runs(condition, seeds, **joined([trained[condition, shard] for shard in shards]), measured=merged)
+        runs[name] = Runs(condition, seeds, **joined([trained[condition, shard, device] for shard in shards]), measured=merged)
     return runs
 
 
@@ -260,6 +273,7 @@ class Task:
         return hashed([self.function.__name__, named, code()])
 
 
+@cache
 def code() -> list:
     """What a shard's numbers depend on: the modules and the version of torch."""
     here = Path(__file__).parent
@@ -302,13 +316,24 @@ def _each(tasks: list[Task], workers: int, scheduler: str | None) -> Iterator[tu
     """Keys and results, in the order in which they are finished."""
     if not tasks:
         return
-    if scheduler is None and (workers == 1 or len(tasks) == 1):
+    if scheduler is None and workers == 1:
         yield from (work(task.key, task.function, task.arguments, task.inputs) for task in tasks)
         return
-    where = {"backend": "dask", "scheduler_host": scheduler} if scheduler else {"backend": "loky", "inner_max_num_threads": 1}
+    where = {"backend": cluster(scheduler)} if scheduler else {"backend": "loky", "inner_max_num_threads": 1}
     with parallel_config(**where, n_jobs=-1 if scheduler else workers):
         jobs = (delayed(work)(task.key, task.function, task.arguments, task.inputs) for task in tasks)
         yield from Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="all")(jobs)
+
+
+def cluster(scheduler: str):
+    """joblib's dask backend, for clusters of a single worker too, which joblib would leave idle and compute here."""
+    from joblib._dask import DaskDistributedBackend
+
+    class Cluster(DaskDistributedBackend):
+        def effective_n_jobs(self, n_jobs: int) -> int:
+            return max(2, super().effective_n_jobs(n_jobs))
+
+    return Cluster(scheduler_host=scheduler)
 
 
 def work(key: str, function: Callable, arguments: tuple, inputs: tuple) -> tuple[str, dict[str, np.ndarray]]:

@@ -35,7 +35,8 @@ def roughness(path: Float[Tensor, "*batch layers points dim"]) -> Float[Tensor, 
 def diameter(x: Float[Tensor, "*batch points dim"], most: int = 100) -> Float[Tensor, "*batch"]:
     """The largest distance between two points, of at most about `most` of them, evenly spaced in their order."""
     x = x[..., :: -(-x.shape[-2] // most), :]
-    return torch.cdist(x, x).amax((-2, -1))
+    exact = "donot_use_mm_for_euclid_dist"  # so that a small picture far from the origin keeps its size
+    return torch.cdist(x, x, compute_mode=exact).amax((-2, -1))
 
 
 def arms(path: Float[Tensor, "*batch points dim"], label: Int64[Tensor, " points"]) -> list[Float[Tensor, "*batch _ dim"]]:

@@ -108,7 +108,7 @@ def test_rank_correlation():
         ({"a": (0.2, 0.1, 0.3)}, {"a": 0.001}, "confirmed"),
         ({"a": (0.2, 0.1, 0.3)}, {"a": 0.2}, "not supported"),
         ({"a": (0.2, 0.1, 0.3), "b": (0.1, -0.1, 0.3)}, None, "confirmed with conditions"),
-        ({"a": (0.2, 0.1, 0.3), "b": (-0.2, -0.3, -0.1)}, None, "confirmed with conditions"),
+        ({"a": (0.2, 0.1, 0.3), "b": (-0.2, -0.3, -0.1)}, None, "not supported"),
         ({"a": (0.1, -0.1, 0.3)}, None, "not supported"),
         ({"a": (-0.2, -0.3, -0.1)}, None, "refuted"),
         ({"a": (-0.2, -0.3, -0.1)}, {"a": 0.5}, "not supported"),

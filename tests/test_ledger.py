@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from riemlib import ledger
+from riemlib import evidence, ledger
 
 NAN = math.nan
 
@@ -76,6 +76,170 @@ def test_condition():
     assert verdict(ledger.condition(0, 0, 20, 40, when="det > 0")) == "undecided"
     assert verdict(ledger.condition(50, 50, 0, 0, when="det > 0")) == "undecided"
     assert "det > 0" in ledger.condition(50, 50, 20, 40, when="det > 0").reason
+
+
+@pytest.mark.parametrize(
+    "shares, expected",
+    [
+        ({"a": (0.9, 0.8, 0.95), "b": (0.7, 0.51, 0.8)}, "confirmed"),
+        ({"a": (0.9, 0.8, 0.95), "b": (0.6, 0.49, 0.8)}, "confirmed with conditions"),
+        ({"a": (0.9, 0.8, 0.95), "b": (0.0, 0.0, 0.04)}, "confirmed with conditions"),
+        ({"a": (0.1, 0.0, 0.2), "b": (0.4, 0.3, 0.49)}, "refuted"),
+        ({"a": (0.1, 0.0, 0.2), "b": (0.5, 0.3, 0.6)}, "not supported"),
+        ({"a": (0.5, 0.5, 0.6)}, "not supported"),
+        ({"a": (0.5, 0.4, 0.5)}, "not supported"),
+        ({"a": (0.9, 0.8, 0.95), "b": (NAN, 0.8, 0.95)}, "undecided"),
+        ({"a": (0.9, NAN, NAN)}, "undecided"),
+        ({}, "undecided"),
+    ],
+)
+def test_mostly(shares, expected):
+    found = ledger.mostly(shares, what="it works")
+    assert verdict(found) == expected
+    assert expected == "undecided" or "it works" in found.reason
+
+
+def test_mostly_has_its_level_and_names_its_conditions():
+    shares = {"first": (0.9, 0.8, 0.95), "second": (0.7, 0.6, 0.75)}
+    assert verdict(ledger.mostly(shares, what="it works", level=0.55)) == "confirmed"
+    some = ledger.mostly(shares, what="it works", level=0.78)
+    assert verdict(some) == "confirmed with conditions" and "of first, not of second" in some.reason
+    assert verdict(ledger.mostly(shares, what="it works", level=0.96)) == "refuted"
+
+
+@pytest.mark.parametrize(
+    "share, exceptions, cases, expected",
+    [
+        ((0.9, 0.8, 0.95), 0, 100, "confirmed"),
+        ((0.9, 0.8, 0.95), 1, 100, "refuted"),
+        ((0.3, 0.2, 0.4), 0, 100, "confirmed with conditions"),
+        ((0.3, 0.2, 0.4), 7, 100, "refuted"),
+        ((0.5, 0.5, 0.6), 0, 100, "confirmed with conditions"),
+        ((0.0, 0.0, 0.04), 0, 100, "refuted"),
+        ((0.0, 0.0, 0.04), 3, 100, "refuted"),
+        ((0.9, 0.8, 0.95), 0, 0, "undecided"),
+        ((0.9, NAN, 0.95), 0, 100, "undecided"),
+        ((NAN, 0.8, 0.95), 1, 100, "undecided"),
+    ],
+)
+def test_only(share, exceptions, cases, expected):
+    found = ledger.only(share, exceptions, cases, what="it happens", where="these", elsewhere="those")
+    assert verdict(found) == expected
+    if expected != "undecided":
+        assert "it happens" in found.reason and "these" in found.reason and "those" in found.reason
+    stricter = ledger.only(share, exceptions, cases, what="it happens", where="these", elsewhere="those", level=0.9)
+    assert verdict(stricter) == ("confirmed with conditions" if expected == "confirmed" else expected)
+
+
+@pytest.mark.parametrize(
+    "interval, expected",
+    [
+        ((-0.05, 0.1), "confirmed"),
+        ((-0.3, -0.15), "refuted"),
+        ((-0.15, 0.1), "not supported"),
+        ((-0.1, 0.1), "not supported"),
+        ((NAN, 0.1), "undecided"),
+        ((-0.05, NAN), "undecided"),
+    ],
+)
+def test_no_worse(interval, expected):
+    assert verdict(ledger.no_worse(interval, 0.1, what="success")) == expected
+
+
+# From samples to a verdict, as a notebook goes: made to confirm, to refute and to leave open, and again with the labels swapped.
+
+
+def values(by, n=80, seed=0):
+    """A measure under two conditions, a value a seed: common to a seed but for noise, larger by `by` under the second."""
+    rng = np.random.default_rng(seed)
+    common = rng.normal(size=n)
+    return common + 0.3 * rng.normal(size=n), common + by + 0.3 * rng.normal(size=n)
+
+
+def outcomes(first, second, n=100, seed=0):
+    """Success under two conditions, seeds that are lucky under both: each succeeds with the probability given."""
+    luck = np.random.default_rng(seed).random(n)
+    return luck < first, luck < second
+
+
+def by_shifts(*pairs):
+    """The verdict on several paired measures that should be larger under the second condition."""
+    shifts = {str(i): evidence.shift(*pair) for i, pair in enumerate(pairs)}
+    p = evidence.holm({name: each.p for name, each in shifts.items()})
+    return verdict(ledger.effects({name: each.interval for name, each in shifts.items()}, p))
+
+
+def swapped(pair):
+    return pair[::-1]
+
+
+def test_effects_of_measures():
+    up, none, slight = values(0.4), values(0.0, seed=1), values(1.5, n=5)
+    assert by_shifts(up) == by_shifts(up, values(0.3, seed=2)) == "confirmed"
+    assert by_shifts(swapped(up)) == by_shifts(swapped(up), none) == "refuted"
+    assert by_shifts(none) == by_shifts(swapped(none)) == by_shifts(none, values(0.0, seed=3)) == "not supported"
+    assert by_shifts(up, none) == "confirmed with conditions" and by_shifts(up, swapped(values(0.3, seed=2))) == "not supported"
+    assert evidence.shift(*slight).low > 0 and by_shifts(slight) == "not supported"  # five seeds have no p below 1/16
+
+
+def test_many_comparisons_need_more_evidence():
+    """One effect of p about 0.02 alone confirms; as one of twenty, Holm's correction takes it back."""
+    rng = np.random.default_rng(0)
+    pair = next(pair for pair in (values(0.12, n=40, seed=seed) for seed in range(99)) if 0.01 < evidence.shift(*pair).p < 0.03 < 1)
+    assert by_shifts(pair) == "confirmed"
+    many = [pair, *((x, x + 0.01 * rng.normal(size=40)) for x in rng.normal(size=(19, 40)))]
+    assert by_shifts(*many) == "not supported"
+
+
+def test_a_measure_that_is_not_a_number_decides_nothing():
+    with pytest.raises(ValueError, match="none of the 3 pairs"):
+        by_shifts(([1.0, 2.0, 3.0], [NAN, NAN, NAN]))
+    for broken in ((NAN, 0.1, 0.2), (0.1, NAN, 0.2), (0.1, 0.1, NAN)):
+        assert verdict(ledger.effects({"a": (0.2, 0.1, 0.3), "b": broken})) == "undecided"
+
+
+def test_effects_of_success():
+    """McNemar's pairs: the second condition succeeds more often, less often, hardly differently."""
+
+    def judged(*pairs):
+        found = {str(i): evidence.mcnemar(*pair) for i, pair in enumerate(pairs)}
+        p = evidence.holm({name: each.p for name, each in found.items()})
+        return verdict(ledger.effects({name: (each.difference, *each.interval) for name, each in found.items()}, p))
+
+    better, level = outcomes(0.4, 0.8), outcomes(0.6, 0.62)
+    assert judged(better) == "confirmed" and judged(swapped(better)) == "refuted"
+    assert judged(level) == judged(swapped(level)) == "not supported"
+    assert judged(better, level) == "confirmed with conditions" and judged(swapped(better), level) == "refuted"
+
+
+def test_what_costs_little():
+    def judged(pair):
+        return verdict(ledger.no_worse(evidence.mcnemar(*pair).interval, 0.1, what="the share that succeeds"))
+
+    cheap, dear = outcomes(0.7, 0.69, n=400), outcomes(0.8, 0.5)
+    assert judged(cheap) == judged(swapped(cheap)) == "confirmed"
+    assert judged(dear) == "refuted" and judged(swapped(dear)) == "confirmed"
+    assert judged(outcomes(0.7, 0.62)) == "not supported"
+
+
+def test_what_happens_mostly():
+    def judged(*chances, n=100):
+        shares = {str(i): evidence.proportion(outcomes(chance, 1, n, seed=i)[0]) for i, chance in enumerate(chances)}
+        return verdict(ledger.mostly(shares, what="0.0 % error"))
+
+    assert judged(0.8) == judged(0.8, 0.95, 1.0) == "confirmed"
+    assert judged(0.1) == judged(0.1, 0.2) == "refuted"
+    assert judged(0.5) == judged(0.8, n=5) == judged(0.5, 0.1) == "not supported"
+    assert judged(0.9, 0.1) == judged(0.1, 0.9) == "confirmed with conditions"
+
+
+def test_what_happens_in_one_kind_only():
+    def judged(here, there):
+        return verdict(ledger.only(evidence.proportion(here), int(there.sum()), len(there), what="they cross", where="C2", elsewhere="C1"))
+
+    many, some, never = (outcomes(chance, 1)[0] for chance in (0.8, 0.2, 0.0))
+    assert judged(many, never) == "confirmed" and judged(some, never) == "confirmed with conditions"
+    assert judged(never, many) == judged(many, some) == judged(never, never) == "refuted"
 
 
 FOUND = ledger.Verdict("confirmed", "holds")
@@ -160,7 +324,10 @@ def executed(path, *records):
     """A notebook with the records as outputs, among cells that have none."""
     outputs = [{"output_type": "execute_result", "data": r._repr_mimebundle_(), "metadata": {}} for r in records]
     other = [{"output_type": "stream", "text": "hello"}, {"output_type": "display_data", "data": {"text/plain": "1"}}]
-    cells = [{"cell_type": "markdown", "source": "text"}, {"cell_type": "code", "source": "1", "outputs": [*other, *outputs]}]
+    cells = [
+        {"cell_type": "markdown", "source": "text"},
+        {"cell_type": "code", "source": "1", "execution_count": 7, "outputs": [*other, *outputs]},
+    ]
     path.write_text(json.dumps({"cells": cells, "nbformat": 4, "nbformat_minor": 5, "metadata": {}}), encoding="utf-8")
     return path
 
@@ -173,7 +340,7 @@ def test_gather(tmp_path):
     found = ledger.gather(paths)
     assert [claim["id"] for claim in found] == ["relu-not-chart", "product-order", "gauge"]
     assert [claim["notebook"] for claim in found] == ["b", "a", "b"]
-    assert found[2] == {**dataclasses.asdict(late), "notebook": "b"}
+    assert found[2] == {**dataclasses.asdict(late), "notebook": "b", "cell": 7}
     assert {"id", "section", "statement", "verdict", "evidence", "notebook"} <= set(found[0])
     assert ledger.gather([]) == []
 

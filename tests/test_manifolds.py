@@ -1,4 +1,4 @@
-"""The spirals: where the points lie, whose they are, and that they are the same everywhere."""
+"""Spirals and annuli: where the points lie, whose they are, and that they are the same everywhere."""
 
 import math
 
@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import kstest
 
 import riemlib as rl
 
@@ -62,4 +63,68 @@ def test_sampling_draws_nothing_from_the_global_generator():
     torch.manual_seed(0)
     before = torch.get_rng_state()
     rl.spiral(10, noise=0.1)
+    rl.annulus(10)
     assert torch.equal(before, torch.get_rng_state())
+
+
+@given(st.integers(2, 60), st.floats(0.1, 0.9), st.floats(1.0, 2.0), st.floats(2.1, 3.0), st.integers(0, 9))
+def test_a_disc_within_an_annulus(n, disc, inner, outer, seed):
+    """Half the points, rounded down, in the disc, then the others in the annulus, at the angle that `position` says."""
+    sample = rl.annulus(n, disc=disc, inner=inner, outer=outer, seed=seed, dtype=torch.float64)
+    assert sample.x.shape == (n, 2) and sample.label.dtype == torch.int64 and len(sample) == n
+    assert sample.label.tolist() == [0] * (n // 2) + [1] * (n - n // 2)
+    r = sample.x.norm(dim=1)
+    assert (r[sample.label == 0] <= disc).all()
+    assert ((r[sample.label == 1] >= inner - 1e-12) & (r[sample.label == 1] <= outer + 1e-12)).all()
+    for (x, y), length, t in zip(sample.x.tolist(), r.tolist(), sample.position.tolist(), strict=True):
+        assert 0 <= t <= 1
+        assert (x, y) == pytest.approx((length * math.cos(2 * math.pi * t), length * math.sin(2 * math.pi * t)), abs=1e-12)
+
+
+def test_an_annulus_is_uniform_in_area():
+    """The area within r, not r, is uniform on each part, and the angle too, independent of it."""
+    sample = rl.annulus(4000, dtype=torch.float64)
+    for label, (least, most) in enumerate([(0.0, 0.5), (0.7, 1.0)]):
+        part = sample.label == label
+        r, angle = sample.x[part].norm(dim=1), sample.position[part]
+        assert kstest(((r**2 - least**2) / (most**2 - least**2)).numpy(), "uniform").pvalue > 0.01
+        assert kstest(((r - least) / (most - least)).numpy(), "uniform").pvalue < 1e-3 or label == 1  # thin, the annulus hardly differs
+        assert kstest(angle.numpy(), "uniform").pvalue > 0.01
+        assert abs(float(torch.corrcoef(torch.stack([r, angle]))[0, 1])) < 0.05
+    assert abs(float(sample.x.mean())) < 0.02
+
+
+def test_an_annulus_has_a_seed():
+    one, same, other = (rl.annulus(50, seed=seed, dtype=torch.float64) for seed in (0, 0, 1))
+    assert torch.equal(one.x, same.x) and torch.equal(one.x, rl.annulus(50, dtype=torch.float64).x)
+    assert not torch.equal(one.x, other.x) and torch.equal(one.label, other.label)
+
+
+def test_an_annulus_is_the_same_in_every_dtype():
+    double, single = (rl.annulus(31, dtype=dtype) for dtype in (torch.float64, torch.float32))
+    assert single.x.dtype == single.position.dtype == torch.float32
+    assert torch.equal(single.x, double.x.float()) and torch.equal(single.position, double.position.float())
+    assert rl.annulus(4).x.dtype == torch.get_default_dtype()
+    gone = rl.annulus(10, device="meta")
+    assert {part.device.type for part in (gone.x, gone.label, gone.position)} == {"meta"}
+
+
+def test_an_annulus_does_not_leak_defaults():
+    expected = rl.annulus(20, dtype=torch.float64, device="cpu")
+    with torch.device("meta"):
+        assert torch.equal(rl.annulus(20, dtype=torch.float64, device="cpu").x, expected.x)
+
+
+@pytest.mark.parametrize("turns", [None, 0.5, 1.5])
+def test_polar_coordinates_lead_back_to_the_points(turns):
+    """r and an angle of the point; unwound, the angle runs on along each arm, without it it jumps by a full turn."""
+    sample = rl.spiral(200, turns=turns or 1.5, dtype=torch.float64)
+    found = rl.polar(sample, turns)
+    r, angle = found.x.T
+    assert torch.allclose(torch.stack([r * angle.cos(), r * angle.sin()], 1), sample.x, atol=1e-12)
+    assert torch.equal(found.label, sample.label) and torch.equal(found.position, sample.position)
+    steps = torch.cat([angle[found.label == arm].diff() for arm in (0, 1)])
+    assert float(steps.abs().max()) < 0.2 if turns else float(steps.abs().max()) > 6
+    if turns:  # each arm a straight line in r, the second half a turn ahead
+        expected = 2 * math.pi * (turns * (r - 0.1) / 0.9 + found.label / 2)
+        assert torch.allclose(angle, expected, atol=1e-9)

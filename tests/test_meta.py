@@ -8,6 +8,7 @@ import torch
 from reference import CASES, error, network, points, silu, spd
 
 import riemlib as rl
+from riemlib.metric import condition_number, log_volume
 
 META = torch.device("meta")
 
@@ -37,6 +38,7 @@ def calls():
     shared = dict(widths=[2] * 4, shared=True, order=2)
     return {
         "spiral": lambda: rl.spiral(10, noise=0.1, device=META),
+        "annulus": lambda: rl.annulus(10, device=META),
         "spiral moved": lambda: rl.spiral(10).to("meta"),
         "CkNetwork": lambda: rl.CkNetwork([2, 2], device=META, seed=0),
         "redraw": lambda: on_meta(**CASES["mixed"]).redraw(0),
@@ -54,6 +56,8 @@ def calls():
         "pullback_metric of points": lambda: rl.pullback_metric(lambda p: p.sin(), x, each),
         "squared_length": lambda: rl.squared_length(plane, x),
         "balls": lambda: rl.balls(g, 0.1),
+        "condition_number": lambda: condition_number(g),
+        "log_volume": lambda: log_volume(g),
         "outline": lambda: rl.balls(plane, 0.1).outline(x),
         "fit": lambda: rl.fit(on_meta(**shared), sample, seeds=[0, 1], **training),
         "fit moves": lambda: rl.fit(network(widths=[2] * 4), rl.spiral(5, dtype=torch.float64), seeds=[0, 1], device="meta", **training),

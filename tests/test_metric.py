@@ -10,6 +10,7 @@ from reference import CASES, cases, coordinates, error, jacobians, metrics, netw
 from torch.func import jacfwd, jacrev, vmap
 
 import riemlib as rl
+from riemlib.metric import condition_number, log_volume
 
 TOLERANCE = 1e-10
 FAR = 1e-2  # what a control has to be off by
@@ -254,6 +255,33 @@ def test_balls_are_infinite_where_the_metric_is_degenerate(dtype):
     assert rl.balls(torch.zeros(2, 3, 3, dtype=dtype), 0.1).axes.isinf().all()
     stretched = torch.diag(torch.tensor([1.0, 1e-3], dtype=dtype))[None]
     assert rl.balls(stretched, 0.1).axes.isfinite().all()
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3, 5])
+def test_condition_and_volume_are_those_of_linear_algebra(dim):
+    """torch.linalg.cond and half the log-determinant; the squared ratio of a ball's axes, and minus the logarithm of their product."""
+    g = spd(dim, 20)
+    found = condition_number(g), log_volume(g)
+    assert error([*found], [torch.linalg.cond(g), torch.linalg.slogdet(g).logabsdet / 2]) < 1e-8
+    scaled = condition_number(9 * g), log_volume(9 * g)
+    assert error([*scaled], [found[0], found[1] + dim * math.log(3)]) < 1e-8
+    assert (found[0] >= 1).all()
+
+
+def test_condition_and_volume_by_hand():
+    """Stretched by 3 and squeezed by 2 the metric has the eigenvalues 9 and 1/4: condition 36, √det = 3/2."""
+    g = rl.pullback_metric(lambda p: p * torch.tensor([3.0, -0.5]).double(), points(4, 2))
+    assert condition_number(g).tolist() == pytest.approx([36] * 4)
+    assert log_volume(g).tolist() == pytest.approx([math.log(1.5)] * 4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_condition_and_volume_of_a_degenerate_metric(dtype):
+    """Infinite, and minus infinity, of rank 1, and of rank 0 as well."""
+    net = network(widths=[3, 1, 3], order=0, dtype=dtype)
+    for g in (rl.pullback_metrics(net, points(20, 3, dtype=dtype))[0], torch.zeros(20, 3, 3, dtype=dtype)):
+        assert log_volume(g).tolist() == [-math.inf] * 20
+        assert condition_number(g).tolist() == [math.inf] * 20
 
 
 def test_outline_lies_on_the_ball():

@@ -169,6 +169,24 @@ def test_a_seed_is_a_network():
     assert not torch.equal(unseeded[0].weights[0], unseeded[1].weights[0])
 
 
+def test_a_network_without_a_seed_draws_from_the_global_generator():
+    """As torch's own layers do: manual_seed makes it reproducible, a second one differs, and the generator goes on from there."""
+
+    def drawn(seed):
+        torch.manual_seed(seed)
+        nets = [rl.CkNetwork([2] * 4) for _ in range(2)]
+        return [torch.nn.utils.parameters_to_vector(net.parameters()).detach() for net in nets] + [torch.rand(3)]
+
+    first, again, other = drawn(0), drawn(0), drawn(1)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not torch.equal(first[0], first[1])  # the generator is moved on, not set anew
+    assert not any(torch.equal(a, b) for a, b in zip(first, other, strict=True))
+    torch.manual_seed(0)
+    rl.CkNetwork([2] * 9, order=2, classes=5)
+    rl.CkNetwork([2, 2])
+    assert torch.equal(torch.rand(3), first[2])  # by one draw a network, whatever its size
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_dtype_is_the_networks(dtype):
     net, x = network(**CASES["mixed"], dtype=dtype), points(5, 2, dtype=dtype)

@@ -129,7 +129,7 @@ def test_a_full_run_publishes_stamped_notebooks_claims_and_figures(finished):
     assert set(nb.metadata.riemlib) == {"digest", "outputs", "profile", "seconds"}
     assert "papermill" not in json.dumps(nb)
     assert json.loads((finished / "build/claims.json").read_text()) == [
-        {"id": "gauge", "verdict": "confirmed", "evidence": {"seeds": 4}, "notebook": "01_first"}
+        {"id": "gauge", "verdict": "confirmed", "evidence": {"seeds": 4}, "notebook": "01_first", "cell": 3}
     ]
     assert (finished / "build/figures/first.txt").read_text() == "drawn"
     assert not [p for p in finished.rglob("*") if p.name.endswith(".writing") or p.name.endswith(".failed.ipynb")]

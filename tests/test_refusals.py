@@ -6,6 +6,7 @@ import torch
 from reference import network, points
 
 import riemlib as rl
+from riemlib.metric import condition_number, log_volume
 
 pytestmark = pytest.mark.usefixtures("untyped")  # riemlib's own refusals, not those of the run-time type check
 
@@ -89,6 +90,13 @@ REFUSED = {
     "turns": (lambda: rl.spiral(5, turns=-1.0), ValueError, "turns", "-1", "non-negative"),
     "turns NaN": (lambda: rl.spiral(5, turns=NAN), ValueError, "turns", "nan", "finite"),
     "noise": (lambda: rl.spiral(5, noise=-0.1), ValueError, "noise", "-0.1", "non-negative"),
+    "annulus of one point": (lambda: rl.annulus(1), ValueError, "n", "1", "at least 2"),
+    "annulus of 2.5 points": (lambda: rl.annulus(2.5), TypeError, "n", "2.5", "integer"),
+    "disc beyond": (lambda: rl.annulus(5, disc=0.7), ValueError, "disc, inner and outer", r"\[0.7, 0.7, 1.0\]", "increasing"),
+    "annulus inside out": (lambda: rl.annulus(5, outer=0.6), ValueError, "disc, inner and outer", r"\[0.5, 0.7, 0.6\]", "increasing"),
+    "disc 0": (lambda: rl.annulus(5, disc=0), ValueError, "disc", "0", "positive"),
+    "outer infinite": (lambda: rl.annulus(5, outer=INF), ValueError, "outer", "inf", "finite"),
+    "inner text": (lambda: rl.annulus(5, inner="0.7"), TypeError, "inner", "'0.7'", "number"),
     # metrics
     "layer": (lambda: rl.pushforward(net(), X, 4), ValueError, "layer", "4", "0 to 3"),
     "layer -1": (lambda: rl.pushforward(net(), X, -1), ValueError, "layer", "-1", "at least 0"),
@@ -111,6 +119,8 @@ REFUSED = {
     "radius negative": (lambda: rl.balls(metric([1, 0], [0, 1]), -1.0), ValueError, "radius", "-1", "positive"),
     "radius text": (lambda: rl.balls(metric([1, 0], [0, 1]), "1"), TypeError, "radius", "'1'", "number"),
     "ball of no metric": (lambda: rl.balls(metric([1, 2], [2, 1]), 1.0), ValueError, "g", "-1", "none below 0"),
+    "condition of no metric": (lambda: condition_number(metric([1, 2], [2, 1])), ValueError, "g", "-1", "none below 0"),
+    "volume of no metric": (lambda: log_volume(metric([1, 1], [0, 1])), ValueError, "g", "not symmetric", "g_ab = g_ba"),
     "ball skew": (lambda: rl.balls(metric([1, 1], [0, 1]), 1.0), ValueError, "g", "not symmetric", "g_ab = g_ba"),
     # training
     "batch": (lambda: train(batch_size=21), ValueError, "batch_size", "21.*20", "no larger"),

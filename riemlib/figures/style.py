@@ -66,6 +66,8 @@ def save(fig: Figure, name: str) -> Figure:
     """Writes figures/NAME.pdf and .png below the build folder (RIEMLIB_BUILD, else build/ of the project), and returns the figure."""
     folder = Path(os.environ.get("RIEMLIB_BUILD") or Path(__file__).parents[2] / "build") / "figures"
     folder.mkdir(parents=True, exist_ok=True)
+    fig.draw_without_rendering()
+    fig.set_layout_engine("none")  # laid out once, not again for every file
     fig.savefig(folder / f"{name}.pdf", bbox_inches="tight", metadata={"CreationDate": None})
     fig.savefig(folder / f"{name}.png", bbox_inches="tight")
     return fig
