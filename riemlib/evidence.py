@@ -162,8 +162,14 @@ def shift(first, second) -> Shift:
 
 
 def proportion(happens) -> tuple[float, float, float]:
-    """The share of seeds for which something is true, with Wilson's 95 % interval: (share, low, high)."""
-    happens = np.asarray(happens, dtype=bool).ravel()
+    """The share of seeds for which something is true, with Wilson's 95 % interval: (share, low, high).
+
+    Errors: ValueError for no seeds, or a NaN among them, which is neither true nor false.
+    """
+    happens = np.asarray(happens).ravel()
+    if happens.dtype.kind == "f" and np.isnan(happens).any():
+        raise ValueError(f"happens has {int(np.isnan(happens).sum())} NaN of {len(happens)}; true or false for every seed is needed")
+    happens = happens.astype(bool)
     interval = wilson(int(happens.sum()), len(happens))
     return float(happens.mean()), *interval
 

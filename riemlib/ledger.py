@@ -223,17 +223,19 @@ def effects(intervals: Mapping[str, tuple], p: Mapping[str, float] | None = None
     Where `p` gives (adjusted) p-values an effect must also stay below `level`. Some but not all: confirmed with conditions; some on the
     other side and none on this one: refuted; some on either side: not supported.
     """
-    if not intervals or any(math.isnan(number) for effect in intervals.values() for number in effect):
-        return Verdict("undecided", "nothing was measured, or an effect is not a number")
+    numbers = [*(number for effect in intervals.values() for number in effect), *((p[name] for name in intervals) if p is not None else ())]
+    if not intervals or any(math.isnan(number) for number in numbers):
+        return Verdict("undecided", "nothing was measured, or an effect or its p-value is not a number")
     sure = {name: p is None or p[name] < level for name in intervals}
     above = [name for name, (_, low, _) in intervals.items() if low > 0 and sure[name]]
     below = [name for name, (_, _, high) in intervals.items() if high < 0 and sure[name]]
     rest = [name for name in intervals if name not in above]
     sizes = "; ".join(f"{name}: {show(value)} {show([low, high])}" for name, (value, low, high) in intervals.items())
     if len(intervals) > 4:
-        sides = {"above 0": above, "below 0": below}
+        sides = {"as claimed": above, "the other way": below}
         found = "; ".join(f"{side}: {', '.join(names)}" for side, names in sides.items() if names and len(names) < len(intervals))
-        sizes = f"of {len(intervals)} effects {len(above)} lie above 0, {len(below)} below" + (f" ({found})" if found else "")
+        sizes = f"of {len(intervals)} effects {len(above)} are as claimed, {len(below)} the other way, the rest undecided"
+        sizes += f" ({found})" if found else ""
     if not rest:
         return Verdict("confirmed", sizes)
     if above and not below:

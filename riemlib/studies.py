@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,7 @@ SHARD = 100  #: seeds
 ATTEMPTS = 3  #: how often a shard is tried whose worker dies
 #: The modules that a shard's numbers depend on: a change in one of them, comments and docstrings aside, makes kept shards stale.
 MODULES = ("charts", "checks", "manifolds", "metric", "networks", "studies", "topology", "training")
+LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "shapely")
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Condition:
         if self.data not in ("spiral", "annulus") or self.chart not in ("cartesian", "polar", "unwound"):
             given = f"data is {self.data!r}, chart {self.chart!r}"
             raise ValueError(f"{given}; spiral or annulus, and cartesian, polar or unwound are needed")
+        checks.integer("width", self.width, 2)
         where = {"dtype": dtype or torch.float32, "device": "cpu"}
         count = points or self.points
         found = spiral(count, turns=self.turns, **where) if self.data == "spiral" else annulus(count, **where)
@@ -243,13 +246,13 @@ def study(
     device = str(device)
     cells = [(condition, shard, device) for condition in dict.fromkeys(conditions.values()) for shard in shards]
     how = {"folder": folder, "workers": workers, "scheduler": scheduler, "progress": progress}
-    here = how if device == "cpu" else how | {"workers": 1}
+    here = how if device == "cpu" else how | {"workers": 1, "scheduler": ""}
     trained = dict(zip(cells, compute([Task(train, cell) for cell in cells], **here), strict=True))
     wanted = [(cell, name) for cell in cells for name in measures]
     found = dict(zip(wanted, compute([Task(measure, (*cell, name), (trained[cell],)) for cell, name in wanted], **how), strict=True))
 
     def joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-        return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+        return {key: torch.cat([part[key] for part in parts]) for key in sorted(parts[0])}
 
     runs = {}
     for name, condition in conditions.items():
@@ -275,9 +278,9 @@ class Task:
 
 @cache
 def code() -> list:
-    """What a shard's numbers depend on: the modules and the version of torch."""
+    """What a shard's numbers depend on: the modules, and the libraries they compute with."""
     here = Path(__file__).parent
-    return [torch.__version__.partition("+")[0], *(syntax(here / f"{name}.py") for name in MODULES)]
+    return [*(version(name).partition("+")[0] for name in LIBRARIES), *(syntax(here / f"{name}.py") for name in MODULES)]
 
 
 def compute(
@@ -291,8 +294,8 @@ def compute(
     """The results of the tasks, in their order: kept ones read, missing ones computed (see `study`) and kept."""
     folder = Path(folder or os.environ.get("RIEMLIB_STUDIES") or Path(__file__).parents[1] / "build" / "studies")
     folder.mkdir(parents=True, exist_ok=True)
-    scheduler = scheduler or os.environ.get("RIEMLIB_SCHEDULER") or None
-    workers = checks.integer("workers", workers or torch.get_num_threads(), 1)
+    scheduler = (os.environ.get("RIEMLIB_SCHEDULER") if scheduler is None else scheduler) or None
+    workers = checks.integer("workers", torch.get_num_threads() if workers is None else workers, 1)
     results = {task.key: read(folder / f"{task.key}.safetensors") for task in tasks}
     todo = {task.key: task for task in tasks if results[task.key] is None}
     with bar(len(todo), tasks[0].function.__name__ if tasks else "", progress) as shown:
@@ -319,21 +322,20 @@ def _each(tasks: list[Task], workers: int, scheduler: str | None) -> Iterator[tu
     if scheduler is None and workers == 1:
         yield from (work(task.key, task.function, task.arguments, task.inputs) for task in tasks)
         return
-    where = {"backend": cluster(scheduler)} if scheduler else {"backend": "loky", "inner_max_num_threads": 1}
-    with parallel_config(**where, n_jobs=-1 if scheduler else workers):
+    if scheduler:
+        from distributed import Client, as_completed
+        from distributed.scheduler import KilledWorker
+
+        with Client(scheduler, set_as_default=False) as client:
+            futures = [client.submit(work, task.key, task.function, task.arguments, task.inputs, pure=False) for task in tasks]
+            try:
+                yield from (future.result() for future in as_completed(futures, loop=client.loop))
+            except KilledWorker as reason:
+                raise TerminatedWorkerError(str(reason)) from reason
+        return
+    with parallel_config(backend="loky", inner_max_num_threads=1, n_jobs=workers):
         jobs = (delayed(work)(task.key, task.function, task.arguments, task.inputs) for task in tasks)
         yield from Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="all")(jobs)
-
-
-def cluster(scheduler: str):
-    """joblib's dask backend, for clusters of a single worker too, which joblib would leave idle and compute here."""
-    from joblib._dask import DaskDistributedBackend
-
-    class Cluster(DaskDistributedBackend):
-        def effective_n_jobs(self, n_jobs: int) -> int:
-            return max(2, super().effective_n_jobs(n_jobs))
-
-    return Cluster(scheduler_host=scheduler)
 
 
 def work(key: str, function: Callable, arguments: tuple, inputs: tuple) -> tuple[str, dict[str, np.ndarray]]:

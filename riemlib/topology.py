@@ -100,8 +100,12 @@ def cross(f: Callable[[Tensor], Tensor], first: Float[Tensor, "points 2"], secon
 
     Where the sampled images meet (shapely), the segments that meet are sampled 32 times as finely, `stages` times over; up to eight meeting
     points are looked at. f maps points (n, d) to the plane, (n, 2). Two nearly parallel images whose chords cross come apart on the way.
+    Errors: ValueError for images that are not in the plane.
     """
-    a, b = (shapely.LineString(f(x).detach().cpu().double().numpy()) for x in (first, second))
+    images = [f(x).detach().cpu().double().numpy() for x in (first, second)]
+    if any(image.shape[1] != 2 for image in images):
+        raise ValueError(f"the images have shapes {[image.shape for image in images]}; points of the plane, (n, 2), are needed")
+    a, b = (shapely.LineString(image) for image in images)
     if not shapely.intersects(a, b):
         return False
     if stages == 0:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, PercentFormatter
+from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator, PercentFormatter
 
 from .style import GREY, NETWORKS, figure
 
@@ -24,8 +24,9 @@ def _plain(axis) -> None:
     """Numbers on a logarithmic axis as 2, 20, 200; powers of ten where it spans more than four."""
     low, high = axis.get_view_interval()
     if high / low < 1e4:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 100 else (1,)))
         axis.set_major_formatter("{x:g}")
-        axis.set_minor_formatter("{x:g}" if high / low < 12 else NullFormatter())
+        axis.set_minor_formatter(NullFormatter())
 
 
 def _spread(values: np.ndarray, seed: int = 0) -> np.ndarray:
