@@ -79,15 +79,6 @@ def is_chart(net: CkNetwork) -> bool:
     return all(certificates(net))
 
 
-def one_layer(W: Float[Tensor, "out dim"], b: Float[Tensor, " out"], *, order: int = 1, step: float = 1.0, activation="tanh") -> CkNetwork:
-    """The network of one layer with these weights, such as a layer taken out of a trained network."""
-    net = CkNetwork([W.shape[1], W.shape[0]], order=order, step=step, activation=activation, seed=0, dtype=W.dtype, device=W.device)
-    with torch.no_grad():
-        net.weights[0].copy_(W)
-        net.biases[0].copy_(b)
-    return net
-
-
 def patterns(dim: int, device=None) -> Bool[Tensor, "patterns dim"]:
     """The 2^dim subsets of the coordinates, in the order of the binary numbers, coordinate 0 the lowest digit."""
     return torch.tensor([row[::-1] for row in product((False, True), repeat=dim)], device=device)
@@ -104,7 +95,7 @@ def points_on_pieces(
     checks.tensor("W", W, "(..., d, d)")
     z = torch.where(patterns(W.shape[-1], W.device), *torch.tensor([on, off], dtype=W.dtype, device=W.device))
     x, info = torch.linalg.solve_ex(W, (z - b[..., None, :]).mT)
-    if not checks.holds((info == 0).all()):
+    if not checks.is_true_or_unknown((info == 0).all()):
         raise ValueError("W is singular; an invertible W, which reaches every sign pattern, is needed")
     return x.mT
 
@@ -125,7 +116,7 @@ def relu_preimages(
     pieces = torch.eye(W.shape[-1], dtype=W.dtype, device=W.device) + D[:, :, None] * W[..., None, :, :]
     right = y.mT[..., None, :, :] - (D * b[..., None, :])[..., None]  # (..., patterns, d, n)
     x, info = torch.linalg.solve_ex(pieces, right)
-    if not checks.holds((info == 0).all()):
+    if not checks.is_true_or_unknown((info == 0).all()):
         raise ValueError("a linear piece of the layer is singular: its preimages are not isolated; a W without singular pieces is needed")
     found = ((W[..., None, :, :] @ x + b[..., None, :, None] > 0) == signs[:, :, None]).all(-2)
     return x.movedim(-1, -3), found.mT

@@ -34,7 +34,7 @@ def real(name: str, value, *, positive: bool = True) -> float:
     return float(value)
 
 
-def holds(condition: Tensor) -> bool:
+def is_true_or_unknown(condition: Tensor) -> bool:
     """Whether a one-element tensor is true; taken to be so where no value can be read (meta device, inside vmap)."""
     try:
         return bool(condition)
@@ -48,7 +48,7 @@ def tensor(name: str, value, shape: str) -> Tensor:
         raise TypeError(f"{name} is a {type(value).__name__}; a torch tensor {shape} is needed")
     if not value.is_floating_point():
         raise TypeError(f"{name} has dtype {value.dtype}; a floating-point tensor {shape} is needed")
-    if not holds(torch.isfinite(value).all()):
+    if not is_true_or_unknown(torch.isfinite(value).all()):
         raise ValueError(f"{name} holds a value that is not finite; finite numbers {shape} are needed")
     return value
 
@@ -71,7 +71,7 @@ def labels(label, n: int, classes: int) -> Tensor:
         raise TypeError(f"label is {given}; an int64 tensor ({n},) is needed")
     if label.shape != (n,):
         raise ValueError(f"label has shape {tuple(label.shape)}; one label for each of the {n} points is needed")
-    if not holds(((label >= 0) & (label < classes)).all()):
+    if not is_true_or_unknown(((label >= 0) & (label < classes)).all()):
         raise ValueError(f"label spans {int(label.min())} to {int(label.max())}; 0 to {classes - 1} is needed")
     return label
 
@@ -84,7 +84,7 @@ def metric(name: str, g, dim: int | None = None) -> Tensor:
         raise ValueError(f"{name} has shape {tuple(g.shape)}; {shape} is needed")
     size = g.abs().amax((-2, -1), keepdim=True)
     rounding = 100 * g.shape[-1] * torch.finfo(g.dtype).eps * size
-    if not holds(((g - g.mT).abs() <= rounding).all()):
+    if not is_true_or_unknown(((g - g.mT).abs() <= rounding).all()):
         raise ValueError(f"{name} is not symmetric; a metric g_ab = g_ba is needed")
     return g
 
@@ -93,6 +93,6 @@ def positive(name: str, g: Tensor) -> Tensor:
     """A metric without negative eigenvalues (beyond rounding)."""
     values = torch.linalg.eigvalsh(g)
     rounding = 100 * g.shape[-1] * torch.finfo(g.dtype).eps * values.abs().amax(-1, keepdim=True)
-    if not holds((values >= -rounding).all()):
+    if not is_true_or_unknown((values >= -rounding).all()):
         raise ValueError(f"{name} has an eigenvalue {float(values.min()):.3g}; a metric has none below 0")
     return g

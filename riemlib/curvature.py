@@ -14,31 +14,9 @@ from torch import Tensor
 from torch.func import jacfwd, vmap
 
 from . import checks
-from .metric import layers
-from .networks import CkNetwork, evolve
 
 Field = Callable[[Tensor], Tensor]  # on points (n, d), row by row
 NEWTON = 5  # iterations at each stage: convergence is quadratic, and each starts from the stage before
-
-
-def transition(net: CkNetwork, start: int = 0, stop: int | None = None) -> Field:
-    """The map from the state at layer `start` to the coordinates at layer `stop` (the last, unless given), for (n, s) or one point (s,).
-
-    Differentiated automatically it is the reference for Eqs. 9-12. Errors: ValueError for layers outside 0 to L, or out of order.
-    """
-    depth = len(net.weights)
-    start, stop = checks.integer("start", start, 0), depth if stop is None else checks.integer("stop", stop, 0)
-    if not start <= stop <= depth:
-        raise ValueError(f"start is {start}, stop {stop}; 0 <= start <= stop <= {depth} is needed")
-    weights, biases, stencils = (part[start:stop] for part in zip(*layers(net), strict=True))
-
-    def image(state: Tensor) -> Tensor:
-        columns = (state if state.ndim == 2 else state[None]).mT
-        parts = list(columns.unflatten(0, (net.entries[start], net.widths[start])).unbind(0))
-        x = evolve(parts, weights, biases, stencils, net.activation)[-1][0].mT
-        return x if state.ndim == 2 else x[0]
-
-    return image
 
 
 def ball_preimages(

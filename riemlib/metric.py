@@ -1,15 +1,15 @@
-r"""The metric a network induces on the data, in closed form (section 4, Eqs. 8-13).
+r"""The metric that a network induces on the data, in closed form (section 4, Eqs. 8-13).
 
-A layer is $D \leftarrow A D + B f(W x + b)$ (see `networks`), so its Jacobian on the state is, for every order,
+A layer is $D \leftarrow A D + B f(W x + b)$ (see `networks`). So its Jacobian on the state is, for every order,
 
 $$J = A \otimes I + (B \otimes \mathrm{diag}(f'(z))\, W)\, e_0^{\mathsf T},$$
 
-which at order 1 is Eq. 11. `pull_back` multiplies covectors by J from the right; everything else is that function swept from the
-output to the input: on the identity it gives the pushforward P (Eq. 12) and with it the metric P^T eta P (Eqs. 9, 10), on the gradient of
-an error backpropagation (Eq. 15, in `bundles`).
+which at order 1 is Eq. 11. `pull_back` multiplies covectors by J from the right. `backward_sweep` does so from the output to the input.
+Swept on the identity it gives the pushforward P (Eq. 12), and with P the metric P^T eta P (Eqs. 9, 10). Swept on the gradient of an error
+it is backpropagation (Eq. 15, in `bundles`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -18,30 +18,28 @@ from torch import Tensor
 from torch.func import jacrev, jvp, vmap
 
 from . import checks
+from .ellipsoids import Balls, balls_of
 from .networks import CkNetwork, advance, affine, combine
 
 
-def layers(net: CkNetwork) -> list[tuple[Tensor, Tensor, list[list[float]]]]:
-    """(W, b, stencil) of every layer. The weights are constants here: derivatives of a metric flow to the points alone."""
-    return [(W.detach(), b.detach(), rows) for W, b, rows in zip(net.weights, net.biases, net.stencils, strict=True)]
+def forward_pass(net: CkNetwork, x: Float[Tensor, "points _"]) -> tuple[list[list[Tensor]], list[Tensor]]:
+    """The states at every layer, as lists of D_i, (d_l, n) each, and f'(z^(l)) of every layer, (d_{l+1}, n) each.
 
-
-def slopes(net: CkNetwork, x: Float[Tensor, "points dim"]) -> list[Tensor]:
-    """f'(z^(l)) of every layer, each (d_{l+1}, n): the forward-mode derivative of whatever the activation is."""
-    state = [checks.points(x, net.widths[0], like=net.readout.weight).mT.contiguous()]
-    found = []
-    for W, b, rows in layers(net):
-        z = affine(W, state[0], b)
+    f' is the forward-mode derivative of the activation, whatever it is. The weights are constants: derivatives flow to the points alone.
+    """
+    states, slopes = [net.first_state(x)], []
+    for W, b, stencil in zip(net.weights, net.biases, net.stencils, strict=True):
+        z = affine(W.detach(), states[-1][0], b.detach())
         f, slope = jvp(net.activation, (z,), (torch.ones_like(z),))
-        found.append(slope)
-        state = advance(state, f, rows)
-    return found
+        slopes.append(slope)
+        states.append(advance(states[-1], f, stencil))
+    return states, slopes
 
 
-def pull_back(covectors: Tensor, W: Tensor, slope: Tensor, rows: list[list[float]]) -> Tensor:
+def pull_back(covectors: Tensor, W: Tensor, slope: Tensor, stencil: list[list[float]]) -> Tensor:
     """Covectors (r, s', d', n) on a layer's image, times its Jacobian: (r, s, d, n) on its domain (Eq. 11 from the right)."""
     entries = covectors.unbind(1)
-    *A, B = zip(*rows, strict=True)
+    *A, B = zip(*stencil, strict=True)
     blocks = [combine(column, entries) if any(column) else None for column in A]
     through = torch.bmm(W.mT.expand(len(covectors), -1, -1), combine(B, entries) * slope)
     blocks[0] = through if blocks[0] is None else blocks[0] + through
@@ -50,38 +48,48 @@ def pull_back(covectors: Tensor, W: Tensor, slope: Tensor, rows: list[list[float
     return torch.stack([torch.zeros_like(through) if block is None else block for block in blocks], 1)
 
 
-def jacobians(net: CkNetwork, x: Float[Tensor, "points dim"]) -> list[Float[Tensor, "points _ _"]]:
+def backward_sweep(net: CkNetwork, slopes: list[Tensor], output: Tensor, layer: int = 0) -> Iterator[Tensor]:
+    """Covectors `output` (r, d_L, n) on x^(L), pulled back to the layers L, L - 1, ..., `layer`: each (r, s, d, n) (Eqs. 12, 15)."""
+    if net.entries[-1] == 1:
+        swept = output[:, None]
+    else:  # the differences that x^(L) carries along count for nothing
+        swept = torch.cat([output[:, None], output.new_zeros(len(output), net.entries[-1] - 1, *output.shape[1:])], 1)
+    yield swept
+    for l in reversed(range(layer, len(slopes))):
+        swept = pull_back(swept, net.weights[l].detach(), slopes[l], net.stencils[l])
+        yield swept
+
+
+def jacobians(net: CkNetwork, x: Float[Tensor, "points _"]) -> list[Float[Tensor, "points _ _"]]:
     """The L layer Jacobians on the state, each (n, s_{l+1}, s_l), at the points' own coordinates (Eq. 11; for orders 0, 1 on x itself)."""
     found = []
-    for (W, _, rows), slope in zip(layers(net), slopes(net, x), strict=True):
-        found.append(_points_first(pull_back(_identity(len(rows), slope), W, slope, rows)))
+    for W, slope, stencil in zip(net.weights, forward_pass(net, x)[1], net.stencils, strict=True):
+        identity = _identity(len(stencil) * len(slope), slope).unflatten(1, (len(stencil), len(slope)))
+        found.append(_points_first(pull_back(identity, W.detach(), slope, stencil)))
     return found
 
 
-def pushforward(net: CkNetwork, x: Float[Tensor, "points dim"], layer: int = 0) -> Float[Tensor, "points out _"]:
+def pushforward(net: CkNetwork, x: Float[Tensor, "points _"], layer: int = 0) -> Float[Tensor, "points out _"]:
     """P of Eq. 12, (n, d_L, s_l): the product of the Jacobians from the last layer (leftmost) down to `layer`, onto x^(L).
 
     Errors: ValueError for a layer outside 0 to L.
     """
-    layer = checks.integer("layer", layer, 0)
-    if layer > len(net.weights):
+    if checks.integer("layer", layer, 0) > len(net.weights):
         raise ValueError(f"layer is {layer}; 0 to {len(net.weights)} is needed")
-    found = slopes(net, x)
-    P = _identity(net.entries[-1], found[-1])[: net.widths[-1]]
-    for (W, _, rows), slope in reversed(list(zip(layers(net), found, strict=True))[layer:]):
-        P = pull_back(P, W, slope, rows)
+    slopes = forward_pass(net, x)[1]
+    *_, P = backward_sweep(net, slopes, _identity(net.widths[-1], slopes[-1]), layer)
     return _points_first(P)
 
 
 def pullback_metrics(
-    net: CkNetwork, x: Float[Tensor, "points dim"], output_metric: Float[Tensor, "..."] | None = None
+    net: CkNetwork, x: Float[Tensor, "points _"], output_metric: Float[Tensor, "..."] | None = None
 ) -> list[Float[Tensor, "points _ _"]]:
     """The metric at every layer, L + 1 tensors (n, s_l, s_l), in one backward sweep (Eqs. 9, 10).
 
-    P is swept instead of g, whose recursion in both indices is Eq. 9: so every g = P^T eta P is symmetric and positive to rounding of its
+    P is swept instead of g, whose recursion in both indices is Eq. 9. So every g = P^T eta P is symmetric and positive to rounding of its
     own size, however much the layers have squeezed it.
 
-    It starts from Eq. 8: `output_metric` on x^(L), (d_L, d_L) or one for each point (n, d_L, d_L), Euclidean unless given; the
+    `output_metric` is the metric on x^(L) (Eq. 8), (d_L, d_L) or one for each point (n, d_L, d_L). It is Euclidean unless given. The
     differences that an order above 1 carries have length 0 there. A squared length is in the units of the output coordinates squared.
     Errors: ValueError for an output metric that is not symmetric, or has a negative eigenvalue.
 
@@ -89,16 +97,44 @@ def pullback_metrics(
     >>> [tuple(g.shape) for g in pullback_metrics(net, torch.zeros(5, 2))]
     [(5, 2, 2), (5, 2, 2), (5, 2, 2)]
     """
-    found = slopes(net, x)
-    P = _identity(net.entries[-1], found[-1])[: net.widths[-1]]
+    slopes = forward_pass(net, x)[1]
+    output = _identity(net.widths[-1], slopes[-1])
     if output_metric is not None:
-        root = _square_root(_output_metric(output_metric, net.widths[-1], len(x), x)).movedim(0, -1)
-        P = torch.cat([root[:, None], root.new_zeros(len(root), net.entries[-1] - 1, *root.shape[1:])], 1)
-    metrics = [_gram(P)]
-    for (W, _, rows), slope in reversed(list(zip(layers(net), found, strict=True))):
-        P = pull_back(P, W, slope, rows)
-        metrics.append(_gram(P))
-    return metrics[::-1]
+        output = _square_root(_output_metric(output_metric, net.widths[-1], len(x), x)).movedim(0, -1)
+    return [_gram(P) for P in backward_sweep(net, slopes, output)][::-1]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """At each layer: the coordinates x, (n, d_l), the pushforward P to x^(L), (n, d_L, s_l), and the metric g, (n, s_l, s_l)."""
+
+    x: list[Float[Tensor, "points _"]]
+    P: list[Float[Tensor, "points out _"]]
+    g: list[Float[Tensor, "points _ _"]]
+    root: Float[Tensor, "points out out"] | None = None  # R with R^T R = eta, where eta is not Euclidean
+
+    def balls(self, radius: float) -> list[Balls]:
+        """The balls of constant ds = radius at every layer (Eq. 13), from P: `balls_of`."""
+        return [balls_of(P if self.root is None else self.root @ P, radius) for P in self.P]
+
+
+def geometry(net: CkNetwork, x: Float[Tensor, "points _"], output_metric: Float[Tensor, "..."] | None = None) -> Geometry:
+    """Coordinates, pushforwards and metrics at every layer (Eqs. 1-4, 10, 12), from one forward and one backward pass.
+
+    `output_metric` and errors as in `pullback_metrics`.
+
+    >>> found = geometry(CkNetwork([2, 2, 2], seed=0), torch.zeros(5, 2))
+    >>> tuple(found.P[0].shape), tuple(found.balls(0.1)[0].axes.shape)
+    ((5, 2, 2), (5, 2))
+    """
+    states, slopes = forward_pass(net, x)
+    sweep = list(backward_sweep(net, slopes, _identity(net.widths[-1], slopes[-1])))[::-1]
+    P = [_points_first(swept) for swept in sweep]
+    coordinates = [state[0].mT for state in states]
+    if output_metric is None:
+        return Geometry(coordinates, P, [_gram(swept) for swept in sweep])
+    root = _square_root(_output_metric(output_metric, net.widths[-1], len(x), x))
+    return Geometry(coordinates, P, [(root @ p).mT @ (root @ p) for p in P], root)
 
 
 def pullback_metric(
@@ -121,66 +157,9 @@ def pullback_metric(
     return J.mT @ _output_metric(output_metric, J.shape[1], len(x), x) @ J
 
 
-def squared_length(g: Float[Tensor, "points dim dim"], dx: Float[Tensor, "points dim"]) -> Float[Tensor, " points"]:
-    """ds² = g_ab dx^a dx^b of a displacement at each point (Eq. 13).
-
-    Errors: ValueError where g is not symmetric, or g and dx do not belong together.
-    """
-    g, dx = checks.metric("g", g), checks.points(dx)
-    if g.shape != (*dx.shape, dx.shape[1]):
-        raise ValueError(f"dx has shape {tuple(dx.shape)}, g {tuple(g.shape)}; (n, d) and (n, d, d) are needed")
-    return torch.einsum("nab,na,nb->n", g, dx, dx)
-
-
-@dataclass(frozen=True)
-class Balls:
-    """Ellipsoids {v : g_ab v^a v^b <= radius²}, one a point: semi-axes, longest first, along the columns of `directions`."""
-
-    axes: Float[Tensor, "points dim"]
-    directions: Float[Tensor, "points dim dim"]
-
-    def outline(self, centres: Float[Tensor, "points 2"], count: int = 97) -> Float[Tensor, "points count 2"]:
-        """The ellipses about the points as closed curves, for width 2 (infinite axes give infinite curves)."""
-        angle = torch.linspace(0, 2 * torch.pi, count, dtype=self.axes.dtype, device=self.axes.device)
-        circle = torch.stack([angle.cos(), angle.sin()])
-        return centres[:, None] + ((self.directions * self.axes[:, None, :]) @ circle).mT
-
-
-def balls(g: Float[Tensor, "points dim dim"], radius: float) -> Balls:
-    """Balls of constant ds = radius (Eq. 13, Fig. 3): semi-axes radius / √λ along g's eigenvectors, infinite where g is degenerate.
-
-    `radius` is in output units, the axes in the units of g's own coordinates. An eigenvalue counts as zero below d × machine epsilon of
-    the largest. Errors: ValueError for a radius that is not positive or a g that is not symmetric, or has a negative eigenvalue.
-    """
-    radius = checks.real("radius", radius)
-    g = checks.positive("g", checks.metric("g", g))
-    values, directions = torch.linalg.eigh(g)
-    zero = values <= g.shape[-1] * torch.finfo(g.dtype).eps * values[..., -1:].clamp(min=0)
-    return Balls(radius * values.masked_fill(zero, 0).rsqrt(), directions)
-
-
-def condition_number(g: Float[Tensor, "points dim dim"]) -> Float[Tensor, " points"]:
-    """The largest eigenvalue of g over the least: the squared ratio of a ball's axes. Infinite where g is degenerate.
-
-    Errors: as of `balls`.
-    """
-    axes = balls(g, 1.0).axes
-    return (axes[:, 0] / axes[:, -1]).square().masked_fill(axes[:, 0].isinf(), torch.inf)
-
-
-def log_volume(g: Float[Tensor, "points dim dim"]) -> Float[Tensor, " points"]:
-    """log √det g: by how much, in nats, the network swells a small volume at each point. Minus infinity where g is degenerate.
-
-    Errors: as of `balls`.
-    """
-    return -balls(g, 1.0).axes.log().sum(-1)
-
-
-def _identity(entries: int, slope: Tensor) -> Tensor:
-    """The covectors dD of a state of `entries` × d components, (entries d, entries, d, n)."""
-    dim, n = slope.shape
-    identity = torch.eye(entries * dim, dtype=slope.dtype, device=slope.device)
-    return identity.unflatten(1, (entries, dim))[..., None].expand(-1, -1, -1, n)
+def _identity(dim: int, like: Tensor) -> Tensor:
+    """The covectors dx of `dim` components at every point, (dim, dim, n)."""
+    return torch.eye(dim, dtype=like.dtype, device=like.device)[..., None].expand(-1, -1, like.shape[1])
 
 
 def _gram(P: Tensor) -> Tensor:

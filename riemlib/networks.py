@@ -1,21 +1,26 @@
 r"""$C^k$ networks: one recursion for every order (Eqs. 1-4).
 
-A network's state at a layer is $(D_0, D_1, \dots)$: the coordinates $x = D_0$ and the differences that higher orders carry along.
-A layer is affine in the state and in $f = f(W x + b)$:
+The state of a network at a layer is $(D_0, D_1, \dots)$. $D_0 = x$ are the coordinates; the others are the differences that a higher
+order carries along. A layer is linear in the state and in $f = f(W x + b)$:
 
-$$D_i \leftarrow \sum_j A_{ij} D_j + B_i\, f(W D_0 + b),$$
+$$D_i \leftarrow \sum_j A_{ij} D_j + B_i\, f(W D_0 + b).$$
 
-with a constant *stencil* $[A \mid B]$ of powers of the step $\Delta l$. Order 0 is $[0 \mid 1]$ (Eq. 1), order 1 is $[1 \mid \Delta l]$
-(Eqs. 2, 3), order 2 is $[1\ \Delta l \mid \Delta l^2;\ 0\ 1 \mid \Delta l]$ (Eq. 4). Nothing below asks which order it is.
+The constant *stencil* $[A \mid B]$ holds powers of the step $\Delta l$. Order 0 is $[0 \mid 1]$ (Eq. 1). Order 1 is $[1 \mid \Delta l]$
+(Eqs. 2, 3). Order 2 is $[1\ \Delta l \mid \Delta l^2;\ 0\ 1 \mid \Delta l]$ (Eq. 4). No function below asks for the order.
 
-Inside, the point index comes last (`D[a, n]`, contiguous in n); any axes before it, such as one for seeds, are carried along.
+Inside, the point index is the last one: `D[a, n]`, contiguous in n. Axes in front of it, such as one for seeds, are kept.
 """
 
+import copy
+import json
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from . import checks
@@ -29,21 +34,21 @@ ACTIVATIONS = {
 
 
 def stencil(order: int, entries: int, step: float) -> list[list[float]]:
-    r"""The rows $[A \mid B]$ of a layer of this `order` that finds `entries` entries in the state (Eqs. 1-4).
+    r"""The lines $[A \mid B]$ of a layer of this `order` whose state has `entries` entries (Eqs. 1-4).
 
-    The effective order is $m = \min(\text{order}, \text{entries})$. For $m \ge 1$ row $i$ is
-    $D_i \leftarrow \sum_{j=i}^{m-1} \Delta l^{\,j-i} D_j + \Delta l^{\,m-i} f$; later entries are dropped, and where the order exceeds $m$
-    a new entry $D_m = f$ is added: the order rises by one a layer, as first order at the input demands.
+    The effective order is $m = \min(\text{order}, \text{entries})$. For $m \ge 1$ line $i$ is
+    $D_i \leftarrow \sum_{j=i}^{m-1} \Delta l^{\,j-i} D_j + \Delta l^{\,m-i} f$. Later entries are dropped. Where the order is above $m$,
+    a new entry $D_m = f$ is added. So the order rises by one per layer: at the input only first order is possible.
     """
     m = min(order, entries)
     if m == 0:
         return [[0.0] * entries + [1.0]]
-    rows = [[step ** (j - i) if i <= j < m else 0.0 for j in range(entries)] + [step ** (m - i)] for i in range(m)]
-    return rows + [[0.0] * entries + [1.0]] * (order > m)
+    lines = [[step ** (j - i) if i <= j < m else 0.0 for j in range(entries)] + [step ** (m - i)] for i in range(m)]
+    return lines + [[0.0] * entries + [1.0]] * (order > m)
 
 
 def combine(coefficients: Sequence[float], terms: Sequence[Tensor]) -> Tensor:
-    """The sum of the terms times their coefficients; what has the coefficient 0 costs nothing."""
+    """The sum of the terms, each times its coefficient. A term with the coefficient 0 costs nothing."""
     total = None
     for c, term in zip(coefficients, terms, strict=True):
         if c != 0:
@@ -56,9 +61,17 @@ def affine(W: Tensor, x: Tensor, b: Tensor) -> Tensor:
     return (torch.baddbmm if W.ndim == 3 else torch.addmm)(b[..., None], W, x)
 
 
-def advance(state: list[Tensor], f: Tensor, rows: list[list[float]]) -> list[Tensor]:
-    """One layer, D <- A D + B f; being linear in (D, f) it is its own pushforward."""
-    return [combine(row, [*state, f]) for row in rows]
+def advance(state: list[Tensor], f: Tensor, lines: list[list[float]]) -> list[Tensor]:
+    """One layer, D <- A D + B f. It is linear in (D, f), so it maps tangent vectors as well."""
+    return [combine(line, [*state, f]) for line in lines]
+
+
+def evolve(state, weights, biases, stencils, activation) -> list[list[Tensor]]:
+    """The states at every layer, for points in columns. Weights and state may share axes in front, such as one for seeds."""
+    states = [state]
+    for W, b, lines in zip(weights, biases, stencils, strict=True):
+        states.append(advance(states[-1], activation(affine(W, states[-1][0], b)), lines))
+    return states
 
 
 def glorot(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
@@ -70,15 +83,16 @@ def glorot(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
 
 
 class CkNetwork(nn.Module):
-    r"""A $C^k$ network with a linear softmax readout (section 3 of the paper; any order, mixed orders, any partition).
+    r"""A $C^k$ network with a linear softmax readout (section 3 of the paper, Eqs. 1-4 and 7).
 
-    widths: L + 1 integers. order: an int, or one per layer. activation: a name (`tanh`, `relu`, `sigmoid`, `softplus`) or any pointwise
-    callable. step: $\Delta l$, a positive float or one per layer. shared: one $(W, b)$ for all layers. seed: draws the weights (Glorot);
-    the same seed gives the same network in every dtype, on every device.
-    `.weights[l]` has shape (d_{l+1}, d_l), `.biases[l]` (d_{l+1},), `.readout` is a linear map to the classes.
+    widths: L + 1 integers. order: an int, or one for each layer. activation: a name (`tanh`, `relu`, `sigmoid`, `softplus`) or any
+    pointwise callable. step: $\Delta l$, a positive float, or one for each layer. shared: one $(W, b)$ for all layers. seed: draws the
+    weights (Glorot); the same seed gives the same network in every dtype and on every device.
+    `.weights[l]` has shape (d_{l+1}, d_l), `.biases[l]` (d_{l+1},). `.readout` is a linear map to the classes.
+    `net[a:b]` is the network of its layers a to b.
 
     Errors: ValueError for a width below 1, a width that changes at a layer of order 1 or more (or under shared weights), a step that is not
-    positive and finite, a list that is not one entry per layer, an unknown activation.
+    positive and finite, a list whose length is not the number of layers, an unknown activation.
 
     >>> net = CkNetwork([2, 2, 2], order=2, seed=0)
     >>> [tuple(s.shape) for s in net.states(torch.zeros(5, 2))]
@@ -109,7 +123,7 @@ class CkNetwork(nn.Module):
             if a != b and (shared or self.orders[l] > 0):
                 why = "shared weights" if shared else f"order {self.orders[l]}"
                 raise ValueError(f"widths change from {a} to {b} at layer {l + 1}, which has {why}; only order 0 may change the width")
-        self.activation = _activation(activation)
+        self.activation = pointwise(activation)
         self.shared = bool(shared)
         self.stencils = []
         self.entries = [1]  # of the state, at each of the L + 1 layers
@@ -125,6 +139,77 @@ class CkNetwork(nn.Module):
         self.readout = nn.utils.skip_init(nn.Linear, self.widths[-1], checks.integer("classes", classes, 2), **new)
         self.redraw(int(torch.randint(2**31, (), device="cpu")) if seed is None else seed)
 
+    @classmethod
+    def from_weights(cls, weights: Sequence[Tensor], biases: Sequence[Tensor], **settings) -> "CkNetwork":
+        """The network with these weights and biases, one of each for every layer. The readout is an arbitrary one.
+
+        `settings` are those of the class: order, activation, step, classes. Errors: ValueError for shapes that do not fit together.
+        """
+        like = weights[0]
+        net = cls([like.shape[1], *(len(W) for W in weights)], seed=0, dtype=like.dtype, device=like.device, **settings)
+        with torch.no_grad():
+            for parameter, value in zip([*net.weights, *net.biases], [*weights, *biases], strict=True):
+                if parameter.shape != value.shape:
+                    raise ValueError(f"weights or biases hold a tensor {tuple(value.shape)} where {tuple(parameter.shape)} is needed")
+                parameter.copy_(value)
+        return net
+
+    @torch.no_grad()
+    def with_parameters(self, flat: Float[Tensor, " parameters"]) -> "CkNetwork":
+        """A copy of this network with other weights: all parameters in one row, in the order of `parameters()`."""
+        net = copy.deepcopy(self)
+        sizes = [parameter.numel() for parameter in net.parameters()]
+        for parameter, value in zip(net.parameters(), flat.split(sizes), strict=True):
+            parameter.copy_(value.view_as(parameter))
+        return net
+
+    def save(self, file: str | Path) -> None:
+        """Writes the weights, with the settings they belong to, as safetensors. `CkNetwork.load` reads them.
+
+        Errors: ValueError for an activation that has no name, or a part of a network (`net[a:b]`).
+        """
+        names = [name for name, function in ACTIVATIONS.items() if function is self.activation]
+        if not names or not isinstance(self.readout, nn.Linear):
+            needed = f"one of {', '.join(ACTIVATIONS)} and a whole network are needed"
+            raise ValueError(f"a network with the activation {self.activation!r} and the readout {self.readout} cannot be saved; {needed}")
+        settings = {"widths": self.widths, "order": self.orders, "activation": names[0], "step": self.steps, "shared": self.shared}
+        settings["classes"] = self.readout.out_features
+        tensors = {name: parameter.detach().contiguous() for name, parameter in self.named_parameters()}
+        save_file(tensors, file, {"settings": json.dumps(settings)})
+
+    @classmethod
+    def load(cls, file: str | Path, device: torch.device | str = "cpu") -> "CkNetwork":
+        """The network that `save` wrote, in its own dtype. Errors: ValueError for a file without a network's settings."""
+        with safe_open(file, "pt", device=str(device)) as kept:
+            settings = json.loads((kept.metadata() or {}).get("settings", "null"))
+            if settings is None:
+                raise ValueError(f"{file} holds no settings of a network; a file that CkNetwork.save wrote is needed")
+            tensors = {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118  not a mapping
+        net = cls(**settings, seed=0, dtype=tensors["readout.weight"].dtype, device=device)
+        with torch.no_grad():
+            for name, parameter in net.named_parameters():
+                parameter.copy_(tensors[name])
+        return net
+
+    def __getitem__(self, layers: slice) -> "CkNetwork":
+        """The layers a to b as a network that shares these weights: `net[a:b](state)` takes the state at layer a to x^(b), (n, d_b).
+
+        It has no readout. Errors: TypeError for anything but `a:b`; ValueError for layers outside 0 to L, or out of order.
+        """
+        if not isinstance(layers, slice) or layers.step is not None:
+            raise TypeError(f"layers are {layers!r}; a range of layers a:b is needed")
+        depth = len(self.weights)
+        a, b = 0 if layers.start is None else layers.start, depth if layers.stop is None else layers.stop
+        if not 0 <= checks.integer("a", a, 0) < checks.integer("b", b, 0) <= depth:
+            raise ValueError(f"layers are {a}:{b}; 0 <= a < b <= {depth} is needed")
+        part = CkNetwork.__new__(CkNetwork)
+        nn.Module.__init__(part)
+        part.activation, part.shared, part.readout = self.activation, self.shared, nn.Identity()
+        for name in ("orders", "steps", "stencils", "weights", "biases"):
+            setattr(part, name, getattr(self, name)[a:b])
+        part.widths, part.entries = self.widths[a : b + 1], self.entries[a : b + 1]
+        return part
+
     def draw(self, seed: int) -> list[Tensor]:
         """The initial parameters of this seed, in float64 on the CPU, in the order of `parameters()`."""
         generator = torch.Generator().manual_seed(seed)
@@ -132,50 +217,38 @@ class CkNetwork(nn.Module):
 
     @torch.no_grad()
     def redraw(self, seed: int) -> "CkNetwork":
-        """Draws all weights anew from this seed, in place."""
+        """Draws all weights again from this seed, in place."""
         for parameter, value in zip(self.parameters(), self.draw(seed), strict=True):
             parameter.copy_(value)
         return self
 
-    def differences(self, x: Float[Tensor, "points dim"]) -> list[list[Tensor]]:
-        """The states as lists of D_i, each (d_l, n): what `coordinates` and `states` hand out views of."""
-        x = checks.points(x, self.widths[0], like=self.readout.weight)
-        return evolve([x.mT.contiguous()], self.weights, self.biases, self.stencils, self.activation)
+    def first_state(self, x: Float[Tensor, "points _"]) -> list[Tensor]:
+        """The points as the state at layer 0: a list of D_i, each (d_0, n). For `net[a:b]` the rows of x hold all its entries."""
+        x = checks.points(x, self.entries[0] * self.widths[0], like=self.weights[0])
+        return list(x.mT.contiguous().unflatten(0, (self.entries[0], self.widths[0])).unbind(0))
 
-    def coordinates(self, x: Float[Tensor, "points dim"]) -> list[Float[Tensor, "points _"]]:
+    def differences(self, x: Float[Tensor, "points _"]) -> list[list[Tensor]]:
+        """The states at every layer as lists of D_i, each (d_l, n). `coordinates` and `states` return views of these."""
+        return evolve(self.first_state(x), self.weights, self.biases, self.stencils, self.activation)
+
+    def coordinates(self, x: Float[Tensor, "points _"]) -> list[Float[Tensor, "points _"]]:
         """The coordinates x^(0), ..., x^(L) of the points at every layer (Eqs. 1-4), each (n, d_l)."""
         return [state[0].mT for state in self.differences(x)]
 
-    def states(self, x: Float[Tensor, "points dim"]) -> list[Float[Tensor, "points _"]]:
+    def states(self, x: Float[Tensor, "points _"]) -> list[Float[Tensor, "points _"]]:
         """The states (x, D_1, ...) at every layer, each (n, s_l) with s_l = entries × d_l."""
         return [torch.cat(state).mT if len(state) > 1 else state[0].mT for state in self.differences(x)]
 
-    def forward(self, x: Float[Tensor, "points dim"]) -> Float[Tensor, "points classes"]:
-        """Logits W^(L) x^(L) + b; their softmax is P(Y = j | q)."""
+    def forward(self, x: Float[Tensor, "points _"]) -> Float[Tensor, "points classes"]:
+        """Logits W^(L) x^(L) + b. Their softmax is P(Y = j | q)."""
         return self.readout(self.differences(x)[-1][0].mT)
 
     def extra_repr(self) -> str:
         return f"widths={self.widths}, orders={self.orders}, steps={self.steps}"
 
 
-def evolve(state, weights, biases, stencils, activation) -> list[list[Tensor]]:
-    """The states at every layer, for points in columns and any leading axes that the weights and the state share."""
-    states = [state]
-    for W, b, rows in zip(weights, biases, stencils, strict=True):
-        states.append(advance(states[-1], activation(affine(W, states[-1][0], b)), rows))
-    return states
-
-
-def _per_layer(name: str, value, depth: int) -> list:
-    value = value.tolist() if hasattr(value, "tolist") else value
-    if not isinstance(value, Sequence):
-        return [value] * depth
-    if len(value) != depth:
-        raise ValueError(f"{name} has {len(value)} entries; one for each of the {depth} layers is needed")
-    return list(value)
-
-
-def _activation(activation) -> Callable[[Tensor], Tensor]:
+def pointwise(activation: str | Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """The activation of this name, or the callable itself. Errors: ValueError for an unknown name or a callable that is not pointwise."""
     if callable(activation):
         probe = torch.linspace(-1, 1, 6, device="cpu").view(2, 3)
         image, alone = activation(probe), activation(probe.flatten())
@@ -185,3 +258,12 @@ def _activation(activation) -> Callable[[Tensor], Tensor]:
     if not isinstance(activation, str) or activation not in ACTIVATIONS:
         raise ValueError(f"activation is {activation!r}; one of {', '.join(ACTIVATIONS)} or a pointwise callable is needed")
     return ACTIVATIONS[activation]
+
+
+def _per_layer(name: str, value, depth: int) -> list:
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if not isinstance(value, Sequence):
+        return [value] * depth
+    if len(value) != depth:
+        raise ValueError(f"{name} has {len(value)} entries; one for each of the {depth} layers is needed")
+    return list(value)

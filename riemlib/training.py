@@ -4,7 +4,7 @@ import copy
 import math
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,14 +13,15 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from . import checks
-from .manifolds import Sample
+from .data import Sample
 from .networks import CkNetwork, affine, evolve
 
-MINIBATCHES = 2**31  # added to a seed, so that the draw of its minibatches is not the draw of its weights (the generator reads 32 bits)
+#: Added to a seed, so that its minibatches are not drawn from the same numbers as its weights (the generator reads 32 bits)
+MINIBATCH_SEED_OFFSET = 2**31
 
 
-class Outcome:
-    """What training came to, seed by seed: `seeds`, `error` (share of all points misclassified, NaN where diverged) and `late_loss`."""
+class TrainingResult:
+    """Results for each seed: `seeds`, `error` (the share of all points that are misclassified, NaN where diverged) and `late_loss`."""
 
     @property
     def diverged(self) -> tuple[int, ...]:
@@ -33,7 +34,7 @@ class Outcome:
         return self.error == 0
 
     def typical(self) -> int:
-        """The index of the run to draw: of the seeds with the least error, the one whose loss over the last tenth of updates is the median.
+        """The index of the run to draw. Of the seeds with the least error, it has the median loss over the last tenth of updates.
 
         Errors: ValueError where every seed diverged.
         """
@@ -45,8 +46,8 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Fit(Outcome):
-    """Trained networks, one a seed. A diverged seed has error NaN and is named in `diverged`."""
+class Fit(TrainingResult):
+    """Trained networks, one for each seed. A seed that diverged has error NaN and is named in `diverged`."""
 
     seeds: tuple[int, ...]
     networks: list[CkNetwork]
@@ -75,13 +76,13 @@ def fit(
 ) -> Fit:
     """Trains a copy of `net` for every seed, all at once: softmax cross-entropy, Adam, cosine decay from `learning_rate` to 0.
 
-    `net` is the template and stays as it is. Each seed redraws its own Glorot weights and its own minibatches (a fresh permutation of the
-    points an epoch, cut into batches; a remainder smaller than a batch is left out of that epoch). Neither depends on which other seeds run
-    beside it, on the device or on the dtype. `compile` uses torch.compile, or says that it can't and goes on without. `snapshots` keeps the
-    networks after so many updates, 0 being the initial ones.
+    `net` is the template and stays as it is. Each seed draws its own Glorot weights and its own minibatches: for every epoch a new
+    permutation of the points, cut into batches, without the remainder. Neither depends on which other seeds run beside it, on the device or
+    on the dtype. With `compile` torch.compile is used; where that fails, a warning says so. `snapshots` keeps the networks after these
+    numbers of updates; 0 stands for the initial networks.
 
     Errors: ValueError for a batch larger than the sample, no or repeated seeds, labels out of range, a snapshot beyond the last update.
-    Seeds that diverge are named in a RuntimeWarning and in `Fit.diverged`; their error is NaN, never a number.
+    Seeds that diverge are named in a RuntimeWarning and in `Fit.diverged`. Their error is NaN.
 
     >>> run = fit(CkNetwork([2] * 4), spiral(100), seeds=range(8), batch_size=50, updates=200, learning_rate=1e-2)  # doctest: +SKIP
     """
@@ -99,79 +100,86 @@ def fit(
     if any(not 0 <= at <= updates for at in snapshots):
         raise ValueError(f"snapshots are {list(snapshots)}; updates from 0 to {updates} are needed")
 
-    # All parameters of all seeds in one tensor (seeds, parameters): one optimiser step, and no seed touches another. The layers work on
-    # views of it, which are leaves, so that their gradients need no split to be undone.
-    templates = list(net.parameters())
-    drawn = [torch.cat([value.flatten() for value in net.draw(seed)]) for seed in seeds]
-    flat = torch.stack(drawn).to(device, templates[0].dtype)
-    parts, weights, biases = unstack(net, flat)
-    for part in parts:
-        part.requires_grad_()
-
-    def logits(x: Tensor) -> Tensor:
-        return affine(parts[-2], evolve([x], weights, biases, net.stencils, net.activation)[-1][0], parts[-1])
-
-    def losses(x: Tensor, label: Tensor) -> Tensor:
-        return torch.nn.functional.cross_entropy(logits(x), label, reduction="none").mean(1)
-
-    def networks() -> list[CkNetwork]:
-        copies = [copy.deepcopy(net).to(device) for _ in seeds]
-        for values, trained in zip(zip(*parts, strict=True), copies, strict=True):
-            with torch.no_grad():
-                for parameter, value in zip(trained.parameters(), values, strict=True):
-                    parameter.copy_(value)
-        return copies
-
-    step_losses = _compiled(losses, parts, x, label, batch_size) if compile else losses
-    optimiser = torch.optim.Adam([flat], lr=learning_rate, fused=flat.device.type in ("cpu", "cuda"))
-    batches = _minibatches(seeds, len(sample), batch_size)
+    drawn = torch.stack([torch.cat([value.flatten() for value in net.draw(seed)]) for seed in seeds])
+    ensemble = Ensemble(copy.deepcopy(net).to(device), drawn.to(device, net.readout.weight.dtype))
     each_seed = x.expand(len(seeds), -1, -1)
-    loss = torch.empty(len(seeds), updates, dtype=flat.dtype, device=device)
-    kept = {0: networks()} if 0 in snapshots else {}
-    silent = not progress or bool(os.environ.get("TQDM_DISABLE"))
-    bar = tqdm(range(updates), desc=f"{len(seeds)} networks", unit="update", leave=False, disable=silent)
-    for update in bar:
-        rows = next(batches).to(device)
-        each = step_losses(each_seed.gather(2, rows[:, None].expand(-1, len(x), -1)), label[rows])
-        loss[:, update] = each.detach()
-        flat.grad = torch.cat([gradient.flatten(1) for gradient in torch.autograd.grad(each.sum(), parts)], 1)
-        optimiser.param_groups[0]["lr"] = learning_rate * (1 + math.cos(math.pi * update / updates)) / 2
-        optimiser.step()
-        if update + 1 in snapshots:
-            kept[update + 1] = networks()
 
+    def losses(rows: Tensor) -> Tensor:
+        logits = ensemble.logits(each_seed.gather(2, rows[:, None].expand(-1, len(x), -1)))
+        return torch.nn.functional.cross_entropy(logits, label[rows], reduction="none").mean(1)
+
+    batches = _minibatches(seeds, len(sample), batch_size)
+    if compile:
+        losses = _compiled(losses, ensemble, torch.arange(batch_size, device=device).expand(len(seeds), -1))
+    rates = [learning_rate * (1 + math.cos(math.pi * update / updates)) / 2 for update in range(updates)]
+    loss, kept = _descend(ensemble, losses, batches, rates, snapshots, progress)
     with torch.no_grad():
-        wrong = (logits(each_seed).argmax(1) != label).to(flat.dtype).mean(1)
-    gone = ~(loss.isfinite().all(1) & flat.isfinite().all(1))
-    result = Fit(seeds, networks(), wrong.masked_fill(gone, torch.nan), loss, kept)
-    if not checks.holds(~gone.any()):
+        error = (ensemble.logits(each_seed).argmax(1) != label).to(loss.dtype).mean(1)
+    finite = loss.isfinite().all(1) & ensemble.flat.isfinite().all(1)
+    result = Fit(seeds, ensemble.networks(), error.masked_fill(~finite, torch.nan), loss, kept)
+    if not checks.is_true_or_unknown(finite.all()):
         warnings.warn(f"{len(result.diverged)} of {len(seeds)} seeds diverged: {list(result.diverged)}", RuntimeWarning, stacklevel=2)
     return result
 
 
-def unstack(net: CkNetwork, flat: Float[Tensor, "seeds parameters"]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-    """The parameters of many networks like `net`, a row of `flat` each, as views (seeds, *shape) in the order of `net.parameters()`,
-    and of these the weights and the biases layer by layer, as `networks.evolve` takes them."""
-    sizes = [parameter.numel() for parameter in net.parameters()]
-    parts = [part.unflatten(1, parameter.shape) for part, parameter in zip(flat.split(sizes, 1), net.parameters(), strict=True)]
-    where = {id(parameter): part for parameter, part in zip(net.parameters(), parts, strict=True)}
-    return parts, *([where[id(parameter)] for parameter in own] for own in (net.weights, net.biases))
+class Ensemble:
+    """Many networks like `template`, a row of `flat` (seeds, parameters) for each. One pass serves all, and no seed touches another.
+
+    The layers work on views of `flat` that are leaves of automatic differentiation, in the order of `template.parameters()`.
+    """
+
+    def __init__(self, template: CkNetwork, flat: Float[Tensor, "seeds parameters"]):
+        self.template, self.flat, own = template, flat, list(template.parameters())
+        parts = flat.split([parameter.numel() for parameter in own], 1)
+        self.parts = [part.unflatten(1, parameter.shape) for part, parameter in zip(parts, own, strict=True)]
+        where = {id(parameter): part for parameter, part in zip(own, self.parts, strict=True)}  # layers may share parameters
+        self.weights, self.biases = ([where[id(parameter)] for parameter in each] for each in (template.weights, template.biases))
+
+    def coordinates(self, x: Float[Tensor, "seeds dim points"]) -> list[Float[Tensor, "seeds _ points"]]:
+        """x^(0), ..., x^(L) of every network, for points in columns."""
+        states = evolve([x], self.weights, self.biases, self.template.stencils, self.template.activation)
+        return [state[0] for state in states]
+
+    def logits(self, x: Float[Tensor, "seeds dim points"]) -> Float[Tensor, "seeds classes points"]:
+        """W^(L) x^(L) + b of every network, for points in columns."""
+        return affine(self.parts[-2], self.coordinates(x)[-1], self.parts[-1])
+
+    def networks(self) -> list[CkNetwork]:
+        """A network of its own for each row."""
+        return [self.template.with_parameters(row) for row in self.flat.detach()]
 
 
-def _minibatches(seeds: Sequence[int], n: int, batch_size: int):
+def _descend(ensemble: Ensemble, losses, batches, rates: Sequence[float], snapshots, progress: bool):
+    """One Adam update for each learning rate. Returns the losses (seeds, updates) and the networks at the snapshots."""
+    flat, parts = ensemble.flat, [part.requires_grad_() for part in ensemble.parts]
+    optimiser = torch.optim.Adam([flat], fused=flat.device.type in ("cpu", "cuda"))
+    loss = flat.new_empty(len(flat), len(rates))
+    kept = {0: ensemble.networks()} if 0 in snapshots else {}
+    silent = not progress or bool(os.environ.get("TQDM_DISABLE"))
+    for update, rate in enumerate(tqdm(rates, desc=f"{len(flat)} networks", unit="update", leave=False, disable=silent)):
+        each = losses(next(batches).to(flat.device))
+        loss[:, update] = each.detach()
+        flat.grad = torch.cat([gradient.flatten(1) for gradient in torch.autograd.grad(each.sum(), parts)], 1)
+        optimiser.param_groups[0]["lr"] = rate
+        optimiser.step()
+        if update + 1 in snapshots:
+            kept[update + 1] = ensemble.networks()
+    return loss, kept
+
+
+def _minibatches(seeds: Sequence[int], n: int, batch_size: int) -> Iterator[Tensor]:
     """Row numbers (seeds, batch_size) without end: for each seed its own permutations, drawn on the CPU."""
-    generators = [torch.Generator().manual_seed(MINIBATCHES + seed) for seed in seeds]
+    generators = [torch.Generator().manual_seed(MINIBATCH_SEED_OFFSET + seed) for seed in seeds]
     while True:
         epoch = torch.stack([torch.randperm(n, generator=generator, device="cpu") for generator in generators])
         yield from epoch[:, : n - n % batch_size].split(batch_size, 1)
 
 
-def _compiled(losses, parts, x, label, batch_size):
-    """`losses` compiled, tried once; as it is, with a word, where this machine can't compile."""
-    rows = torch.arange(batch_size, device=x.device).expand(len(parts[0]), -1)
+def _compiled(losses, ensemble: Ensemble, rows: Tensor):
+    """`losses` compiled and tried once. Where this machine cannot compile, `losses` as it is, with a warning."""
     try:
         compiled = torch.compile(losses)
-        torch.autograd.grad(compiled(x[:, rows].transpose(0, 1).contiguous(), label[rows]).sum(), parts)
+        torch.autograd.grad(compiled(rows).sum(), [part.requires_grad_() for part in ensemble.parts])
     except Exception as reason:  # no compiler, or one that fails: the many ways are torch's own
         warnings.warn(f"torch.compile does not work here ({type(reason).__name__}); going on without it", RuntimeWarning, stacklevel=3)
         return losses

@@ -6,13 +6,9 @@ import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.ticker import NullFormatter
 
-from .style import CLASSES, GREY, NETWORKS, figure
+from ...plot import CLASSES, GREY, NETWORKS, as_array, figure
 
 MARKERS = "osD^vP"
-
-
-def _array(x) -> np.ndarray:
-    return x.detach().cpu().numpy() if hasattr(x, "detach") else np.asarray(x)
 
 
 def tracks(rows: Mapping[str, Mapping[int, np.ndarray]], exact: Mapping[str, np.ndarray]):
@@ -20,8 +16,8 @@ def tracks(rows: Mapping[str, Mapping[int, np.ndarray]], exact: Mapping[str, np.
     fig, axes = figure(len(rows), len(next(iter(rows.values()))), width=8.2, height=2.25 * len(rows), sharex="row", sharey="row")
     for line, (name, depths) in zip(axes, rows.items(), strict=True):
         for ax, (depth, x) in zip(line, depths.items(), strict=True):
-            ax.plot(*np.moveaxis(_array(exact[name]), -1, 0), color="0.75", lw=2.5, solid_capstyle="round")
-            ax.plot(*np.moveaxis(_array(x), -1, 0), color=NETWORKS[name], lw=0.8, marker="o", ms=2 if depth < 40 else 0)
+            ax.plot(*np.moveaxis(as_array(exact[name]), -1, 0), color="0.75", lw=2.5, solid_capstyle="round")
+            ax.plot(*np.moveaxis(as_array(x), -1, 0), color=NETWORKS[name], lw=0.8, marker="o", ms=2 if depth < 40 else 0)
             ax.set_title(f"{name}, L = {depth}")
             ax.set(xlabel="$x^1$", aspect="equal")
         line[0].set_ylabel("$x^2$")
@@ -70,7 +66,7 @@ def implicit(depths: Sequence[int], shares: Mapping[str, Sequence[float]], grids
     left.set(xlabel="depth $L$", ylabel="non-affine share of the map")
     left.legend(loc="lower left")
     for i, (ax, (name, grid)) in enumerate(zip(rest, grids.items(), strict=True)):
-        _grid(ax, _array(grid), CLASSES[i])
+        _grid(ax, as_array(grid), CLASSES[i])
         ax.set_title(name)
     return fig
 
@@ -82,11 +78,11 @@ def weights(profiles: Mapping[str, Mapping[int, np.ndarray]], depths: Sequence[i
     for i, (ax, (name, curves)) in enumerate(zip(rest, profiles.items(), strict=True)):
         for j, (depth, w) in enumerate(curves.items()):
             l = np.arange(depth) / depth
-            ax.plot(l, _array(w), color=CLASSES[i], alpha=[0.35, 0.6, 1][j], lw=[2.4, 1.4, 0.7][j], label=f"L = {depth}")
+            ax.plot(l, as_array(w), color=CLASSES[i], alpha=[0.35, 0.6, 1][j], lw=[2.4, 1.4, 0.7][j], label=f"L = {depth}")
         ax.set(xlabel="$l$", ylabel="$W_{11}(l)$", title=name)
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=3, handlelength=1.2, columnspacing=1)
     for i, (name, ratio) in enumerate(ratios.items()):
-        ratio = _array(ratio)
+        ratio = as_array(ratio)
         right.loglog(depths, ratio, color=CLASSES[i], lw=0, marker=MARKERS[i], ms=3, alpha=0.6)
         right.loglog(depths, np.median(ratio, 1), color=CLASSES[i])
         right.plot([], [], color=CLASSES[i], marker=MARKERS[i], ms=3, label=name)
@@ -102,8 +98,8 @@ def sharing(success: Mapping[str, tuple[float, tuple[float, float]]], loss: Sequ
         left.bar(i, share, color=CLASSES[i], width=0.6)
         left.errorbar(i, share, [[share - low], [high - share]], color="k", capsize=4, lw=1)
     left.set(xticks=range(len(success)), xticklabels=list(success), ylim=(0, 1), ylabel="share of seeds at 0.0 % error")
-    own, shared = (_array(values) for values in loss)
-    group = 2 * _array(solved[0]).astype(int) + _array(solved[1]).astype(int)
+    own, shared = (as_array(values) for values in loss)
+    group = 2 * as_array(solved[0]).astype(int) + as_array(solved[1]).astype(int)
     for k, (name, colour) in enumerate(
         {"neither": GREY, "shared only": CLASSES[1], "own only": CLASSES[0], "both solve": CLASSES[2]}.items()
     ):
@@ -122,8 +118,8 @@ def fold(inputs, images, orientation, tracks, layer: int):
     `orientation` (m, m) is the sign of det ∂x^(l)/∂x^(0); `tracks` (layers, points, 2) are the meeting inputs' x, layer by layer.
     """
     fig, ((left, middle, right),) = figure(1, 3, width=8.6, height=3.0)
-    sign, x = _array(orientation), _array(tracks)
-    for ax, grid in ((left, _array(inputs)), (middle, _array(images))):
+    sign, x = as_array(orientation), as_array(tracks)
+    for ax, grid in ((left, as_array(inputs)), (middle, as_array(images))):
         for lines, signs in ((grid, sign), (np.swapaxes(grid, 0, 1), sign.T)):
             segments = np.stack([lines[:, :-1], lines[:, 1:]], 2).reshape(-1, 2, 2)
             turned = signs[:, :-1].ravel() < 0
@@ -177,12 +173,12 @@ def products(steps, curves: Mapping[str, tuple[Sequence[float], Sequence[float],
 def orbit(images, plane, marks):
     """Rotated images in a row, and their orbit in pixel space, projected to the plane of most variance: (k, side, side), (n, 2), (k, 2)."""
     fig, axes = figure(1, len(images) + 1, width=8.4, height=1.9, width_ratios=[1] * len(images) + [1.5])
-    for ax, image in zip(axes.flat, _array(images), strict=False):
+    for ax, image in zip(axes.flat, as_array(images), strict=False):
         ax.imshow(image, cmap="cividis", origin="lower", vmin=0)
         ax.set_axis_off()
     last = axes.flat[-1]
-    last.plot(*_array(plane).T, color=GREY)
-    last.scatter(*_array(marks).T, color=CLASSES[1], zorder=3, s=18)
+    last.plot(*as_array(plane).T, color=GREY)
+    last.scatter(*as_array(marks).T, color=CLASSES[1], zorder=3, s=18)
     last.set(aspect="equal", xlabel="1st principal axis", ylabel="2nd", xticks=[], yticks=[])
     return fig
 

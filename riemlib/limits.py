@@ -19,10 +19,11 @@ from jaxtyping import Float
 from scipy import stats
 from scipy.integrate import solve_ivp
 from torch import Tensor
+from torch.func import jvp
 from torchdiffeq import odeint
 
 from . import checks
-from .networks import CkNetwork, _activation, affine, evolve, glorot, stencil
+from .networks import CkNetwork, affine, evolve, glorot, pointwise, stencil
 
 Path = Callable[[Tensor], Tensor]  # of matrices or vectors: l, any shape, to (*l.shape, ...)
 
@@ -121,7 +122,7 @@ def solve(
 
     Errors: ValueError for an order below 1 or positions that do not increase from above 0.
     """
-    order, f = checks.integer("order", order, 1), _activation(activation)
+    order, f = checks.integer("order", order, 1), pointwise(activation)
     start = checks.points(x).mT
 
     def rate(l: Tensor, state: Tensor) -> Tensor:
@@ -175,30 +176,6 @@ def order_of_convergence(steps: Sequence[float], errors: Sequence[float], *, nex
     return Order(float(p), float(p - half), float(p + half))
 
 
-@torch.no_grad()
-def head(net: CkNetwork, layers: int) -> CkNetwork:
-    """The first `layers` layers of a network, as a network (with an idle readout).
-
-    Errors: ValueError for a count outside 1 to L.
-    """
-    layers = checks.integer("layers", layers, 1)
-    if layers > len(net.weights):
-        raise ValueError(f"layers is {layers}; 1 to {len(net.weights)} is needed")
-    like = net.readout.weight
-    short = CkNetwork(
-        net.widths[: layers + 1],
-        order=net.orders[:layers],
-        step=net.steps[:layers],
-        activation=net.activation,
-        seed=0,
-        dtype=like.dtype,
-        device=like.device,
-    )
-    for parameter, value in zip([*short.weights, *short.biases], [*net.weights[:layers], *net.biases[:layers]], strict=True):
-        parameter.copy_(value)
-    return short
-
-
 def momentum_form(
     net: CkNetwork, x: Float[Tensor, "points dim"], momentum: float | Sequence[float] = 1.0
 ) -> list[Float[Tensor, "points dim"]]:
@@ -237,11 +214,10 @@ def implicit(net: CkNetwork, bias: bool = True) -> CkNetwork:
     """
     if set(net.orders) != {1}:
         raise ValueError(f"net has orders {net.orders}; order 1 in every layer is needed")
-    inside = CkNetwork(net.widths, activation=net.activation, seed=0, dtype=net.readout.weight.dtype, device=net.readout.weight.device)
-    inside.load_state_dict(net.state_dict())
-    for W, b, h in zip(inside.weights, inside.biases, net.steps, strict=True):
-        W.mul_(h)
-        b.mul_(h if bias else 1.0)
+    weights = [W * h for W, h in zip(net.weights, net.steps, strict=True)]
+    biases = [b * (h if bias else 1.0) for b, h in zip(net.biases, net.steps, strict=True)]
+    inside = CkNetwork.from_weights(weights, biases, activation=net.activation, classes=net.readout.out_features)
+    inside.readout.load_state_dict(net.readout.state_dict())
     return inside
 
 
@@ -309,6 +285,40 @@ def product_bound(M: float, oscillations: Sequence[float], steps: Sequence[float
     """
     h, omega = np.asarray(steps, dtype=float), np.asarray(oscillations, dtype=float)
     return float(np.exp(M) * (omega @ h + M**2 / 2 * (h @ h)))
+
+
+def adjoint(
+    W: Path,
+    b: Path,
+    x: Float[Tensor, "points dim"],
+    p: Float[Tensor, "points dim"],
+    *,
+    activation="tanh",
+    at: Sequence[float] = (0.0,),
+    tolerance: float = 1e-11,
+) -> tuple[Float[Tensor, "positions points dim"], Float[Tensor, "positions points dim"]]:
+    r"""x(l) and p(l) at positions `at`, back from x(1) = `x` and p(1) = `p`: the limit of Eq. 15 as the layers become infinitely many.
+
+    $$\frac{dx}{dl} = f(z), \qquad \frac{dp}{dl} = -A^{\mathsf T} p, \qquad A = \mathrm{diag}(f'(z))\, W, \quad z = W(l)\,x + b(l),$$
+
+    by torchdiffeq's adaptive Dormand-Prince pair of order 8. W and b as in `flow.solve`.
+    Errors: ValueError for p of another shape than x, or positions that do not decrease from below 1.
+    Source: Pontryagin's costate equation; Chen et al., NeurIPS 2018.
+    """
+    f, x, p = pointwise(activation), checks.points(x), checks.tensor("p", p, "(n, d)")
+    if p.shape != x.shape:
+        raise ValueError(f"p has shape {tuple(p.shape)}, x {tuple(x.shape)}; one covector for each of the points is needed")
+    l = torch.tensor([1.0, *at], dtype=x.dtype, device=x.device)
+    if not (l.diff() < 0).all():
+        raise ValueError(f"at is {list(at)}; decreasing positions below 1 are needed")
+
+    def rate(l: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        z = affine(W(l), state[0], b(l))
+        value, slope = jvp(f, (z,), (torch.ones_like(z),))
+        return value, -W(l).mT @ (slope * state[1])
+
+    back = odeint(rate, (x.mT, p.mT), l, method="dopri8", rtol=tolerance, atol=tolerance)
+    return back[0][1:].mT, back[1][1:].mT
 
 
 def _layer_functions(net: CkNetwork) -> list[Callable[[Tensor], Tensor]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from IPython.display import HTML, display
 
-from . import ledger
+from . import ledger, rules
 
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "matplotlib")
 
@@ -29,7 +29,7 @@ class Opening:
         took = f"took {self.seconds:.0f} s" if self.seconds is not None else f"takes {self.minutes}"
         none = "<li>none yet: run the cells below</li>"
         lines = "".join(
-            f"<li><b style='color:{ledger.VERDICTS[r.verdict]}'>{html.escape(r.verdict)}</b> · {html.escape(r.statement)}</li>"
+            f"<li><b style='color:{rules.VERDICTS[r.verdict]}'>{html.escape(r.verdict)}</b> · {html.escape(r.statement)}</li>"
             for r in self.records.values()
         )
         return (
@@ -51,7 +51,7 @@ def opening(section: str, *, device: str = "cpu", time: str = "about a minute") 
     _opening = Opening(section, device, time)
 
 
-def decide(id: str, verdict: ledger.Verdict, evidence: Mapping, protocol: str = "") -> ledger.Record:
+def decide(id: str, verdict: rules.Verdict, evidence: Mapping, protocol: str = "") -> ledger.Record:
     """`ledger.record`, also shown in the opening box; stands last in its cell, so that the record is the cell's output."""
     record = ledger.record(id, verdict, evidence, protocol)
     if _opening:

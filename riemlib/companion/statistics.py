@@ -1,42 +1,32 @@
-"""Evidence for empirical claims: intervals and tests, each with its source."""
+"""Intervals and tests for empirical claims, each with its source: what scipy lacks, and what a study's tables need."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from math import sqrt
-from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest, rankdata, spearmanr, wilcoxon
+from scipy.stats import binomtest, bootstrap, rankdata, spearmanr, wilcoxon
 from torch import Tensor
 
-from . import checks
-from .training import Outcome
+from .. import checks
 
 
 def wilson(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    r"""The Wilson score interval of a proportion, k successes in n trials.
+    """The Wilson score interval of a proportion, k successes in n trials, by scipy.
 
-    The p with $|k/n - p| \le z\sqrt{p(1-p)/n}$, where z is the two-sided normal quantile of `level`: it stays inside [0, 1] and keeps its
-    coverage at k = 0 and k = n. Errors: ValueError for k outside 0 to n, n below 1, a level outside (0, 1).
+    It stays inside [0, 1] and keeps its coverage at k = 0 and k = n.
+    Errors: ValueError for k outside 0 to n, n below 1, a level outside (0, 1).
     Source: E. B. Wilson, J. Am. Stat. Assoc. 22 (1927) 209; recommended by Brown, Cai and DasGupta, Stat. Sci. 16 (2001) 101.
 
     >>> [round(p, 3) for p in wilson(0, 100)]
     [0.0, 0.037]
     """
-    n = checks.integer("n", n, 1)
-    k = checks.integer("k", k, 0)
-    if k > n:
-        raise ValueError(f"k is {k} of n = {n}; at most n is needed")
-    if not 0 < level < 1:
-        raise ValueError(f"level is {level}; a number between 0 and 1 is needed")
-    z = NormalDist().inv_cdf((1 + level) / 2)
-    centre = (k + z * z / 2) / (n + z * z)
-    half = z / (n + z * z) * sqrt(k * (n - k) / n + z * z / 4)
-    return (0.0 if k == 0 else centre - half, 1.0 if k == n else centre + half)
+    found = binomtest(checks.integer("k", k, 0), checks.integer("n", n, 1)).proportion_ci(_level(level), "wilson")
+    return float(found.low), float(found.high)
 
 
-def deviation(measured: Tensor, reference: Tensor) -> float:
+def relative_error(measured: Tensor, reference: Tensor) -> float:
     """The largest |measured − reference| over the largest |reference|: a relative deviation that entries near zero don't inflate."""
     return float((measured - reference).abs().max() / reference.abs().max())
 
@@ -54,11 +44,11 @@ def median_interval(values, level: float = 0.95, *, resamples: int = 2000, seed:
     if not len(values) or not np.isfinite(values).all():
         gone = int((~np.isfinite(values)).sum())
         raise ValueError(f"values has {len(values)} entries, {gone} not finite; at least one, all finite, is needed")
-    if not 0 < level < 1:
-        raise ValueError(f"level is {level}; a number between 0 and 1 is needed")
-    draws = np.random.default_rng(seed).choice(values, (checks.integer("resamples", resamples, 1), len(values)))
-    low, high = np.quantile(np.median(draws, 1), [(1 - level) / 2, (1 + level) / 2])
-    return float(np.median(values)), float(low), float(high)
+    if len(values) == 1:
+        return float(values[0]), float(values[0]), float(values[0])
+    how = {"confidence_level": _level(level), "n_resamples": checks.integer("resamples", resamples, 1), "method": "percentile"}
+    found = bootstrap((values,), np.median, vectorized=True, rng=np.random.default_rng(seed), **how).confidence_interval
+    return float(np.median(values)), float(found.low), float(found.high)
 
 
 def rank_correlation(a, b, least: float = 1e-6) -> float:
@@ -189,18 +179,80 @@ def holm(p: Mapping[str, float]) -> dict[str, float]:
     return {name: adjusted[name] for name in p}
 
 
-def success_table(runs: Mapping[str, Outcome]) -> pd.DataFrame:
-    """A row for each training run over many seeds: how many reach 0.0 % error, with Wilson's interval, and the run that is drawn."""
+# Tables of a study: a row for each number, its condition and seed beside it.
+
+
+def median(values) -> float:
+    """The median of what is finite; of an even number the lower of the two in the middle, which is a value that occurs."""
+    values = np.asarray(values, dtype=float).ravel()
+    return float(np.quantile(values[np.isfinite(values)], 0.5, method="lower"))
+
+
+def shares(table: pd.DataFrame, by: Sequence[str], value: str = "solved") -> pd.DataFrame:
+    """For each combination of `by`, the share of rows in which a column is true, with Wilson's interval: share, low, high, count, n."""
+
+    def one(values: pd.Series) -> dict:
+        share, low, high = proportion(values)
+        return {"share": share, "low": low, "high": high, "count": int(values.sum()), "n": len(values)}
+
+    return _each(table, by, value, one)
+
+
+def medians(table: pd.DataFrame, by: Sequence[str], value: str = "value") -> pd.DataFrame:
+    """For each combination of `by`, the median of the finite values of a column with its bootstrap interval: median, low, high, n."""
+
+    def one(values: pd.Series) -> dict:
+        finite = values[np.isfinite(values)]
+        return dict(zip(("median", "low", "high"), median_interval(finite), strict=True)) | {"n": len(finite)}
+
+    return _each(table, by, value, one)
+
+
+def compare(
+    table: pd.DataFrame, column: str, first, second, *, by: Sequence[str] = (), value: str = "value", log: bool = False
+) -> pd.DataFrame:
+    """The paired shift between two values of a column, for each combination of `by`: median, low, high, p, effect, n, left_out, p_holm.
+
+    The rows in which `column` is `second` less those in which it is `first`, seed by seed (`shift`). With `log` the logarithms are compared,
+    and a shift is the logarithm of a ratio. p_holm is p after Holm's adjustment over all rows of the result.
+    Errors: ValueError where a seed has not exactly one value under each.
+    """
+    pairs = table[table[column].isin([first, second])]
+    if pairs.duplicated([*by, column, "seed"]).any():
+        raise ValueError(f"table has several rows with the same {', '.join([*by, column, 'seed'])}; one value a seed is needed")
+    rows = []
+    for place, group in pairs.groupby(list(by), sort=False) if by else [((), pairs)]:
+        each = group.pivot(index="seed", columns=column, values=value)
+        if {first, second} - set(each) or each.isna().all(axis=None):
+            raise ValueError(f"{column} has not both {first!r} and {second!r} at {place}; one value of each for every seed is needed")
+        each = np.log(each) if log else each
+        rows.append(dict(zip(by, place, strict=True)) | asdict(shift(each[first], each[second])))
+    found = pd.DataFrame(rows)
+    adjusted = holm(dict(enumerate(found["p"])))
+    return found.assign(p_holm=[adjusted[i] for i in range(len(found))])
+
+
+def success_table(runs: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """For a reader: how many networks reach 0.0 % error under each combination of `by`, with Wilson's interval, and the median error."""
     rows = {}
-    for name, run in runs.items():
-        solved, n, drawn = int(run.solved.sum()), len(run.seeds), run.typical()
-        low, high = wilson(solved, n)
-        rows[name] = {
-            "at 0.0 % error": f"{solved} of {n}",
+    for name, group in runs.groupby(list(by), sort=False):
+        low, high = wilson(int(group["solved"].sum()), len(group))
+        rows[", ".join(map(str, name))] = {
+            "at 0.0 % error": f"{int(group['solved'].sum())} of {len(group)}",
             "95 % interval": f"{low:.0%} to {high:.0%}",
-            "median error": f"{float(run.error.nanmedian()):.1%}",
-            "diverged": len(run.diverged),
-            "seed drawn": run.seeds[drawn],
-            "its error": f"{float(run.error[drawn]):.1%}",
+            "median error": f"{median(group['error']):.1%}",
+            "diverged": int(group["diverged"].sum()),
         }
     return pd.DataFrame(rows).T
+
+
+def _each(table: pd.DataFrame, by: Sequence[str], value: str, one: Callable[[pd.Series], dict]) -> pd.DataFrame:
+    """A row for each combination of `by`, in the order in which they first stand in the table."""
+    groups = table.groupby(list(by), sort=False)[value]
+    return pd.DataFrame([dict(zip(by, place, strict=True)) | one(values) for place, values in groups])
+
+
+def _level(level: float) -> float:
+    if not 0 < level < 1:
+        raise ValueError(f"level is {level}; a number between 0 and 1 is needed")
+    return level

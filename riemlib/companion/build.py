@@ -26,13 +26,14 @@ from nbformat import NotebookNode
 from tqdm.auto import tqdm  # read before TQDM_DISABLE is set for the kernels, so that papermill still shows its bar
 
 from . import ledger
-from .provenance import canonical, hashed, syntax
+from .provenance import canonical, hashed
+from .provenance import parsed as syntax
 
 PROFILES = ("full", "quick")
 FRONT = "figure_1.png"  #: the figure README.md opens with
 MARKS = "<!-- ledger -->", "<!-- /ledger -->"  #: in README.md, around the ledger
 LAST = "00_overview", "10_errata"  #: they show the ledger of the other notebooks, so they run after them
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 # The sources.

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from torch import Tensor
 
-from ..bundles import act_on_metric
-from ..metric import balls
-from .style import CLASSES, GREY, NETWORKS, class_colour, figure, layer_grid
+from ...bundles import act_on_metric
+from ...ellipsoids import balls
+from ...plot import CLASSES, GREY, NETWORKS, class_colour, figure, layer_grid
 
 VECTORS = (CLASSES[2], CLASSES[3])  # the first and the second vector of a frame
 INK = "#222222"

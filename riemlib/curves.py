@@ -1,6 +1,6 @@
 """Shape of the images of curves, layer by layer: smoothness, stretch, connectedness, crossings, separability (section 7).
 
-A *path* is the image of points at every layer, (..., L + 1, n, d); axes in front, such as one for seeds, are carried along. Where a
+*Images* are the images of points at every layer, (..., L + 1, n, d). Axes in front, such as one for seeds, are carried along. Where a
 measure needs curves, the points are those of a sample's arms, in order along each, and `label` says which arm a point is on.
 """
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from . import checks
 
 
-def roughness(path: Float[Tensor, "*batch layers points dim"]) -> Float[Tensor, "*batch"]:
+def roughness(images: Float[Tensor, "*batch layers points dim"]) -> Float[Tensor, "*batch"]:
     r"""How sharply points change direction from layer to layer (section 7.1):
 
     $$\sum_{l,n} \lVert x^{(l+1)} - 2x^{(l)} + x^{(l-1)} \rVert^2 \Big/ \sum_{l,n} \lVert x^{(l+1)} - x^{(l)} \rVert^2,$$
@@ -25,9 +25,9 @@ def roughness(path: Float[Tensor, "*batch layers points dim"]) -> Float[Tensor, 
     a pure number: 0 where every point moves straight on at constant speed, 4 where it jumps to and fro (in the limit of many layers).
     Errors: ValueError for fewer than three layers of points. NaN where nothing moves.
     """
-    if path.shape[-3] < 3:
-        raise ValueError(f"path has {path.shape[-3]} layers of points; at least 3 are needed for a second difference")
-    first = path.diff(dim=-3)
+    if images.shape[-3] < 3:
+        raise ValueError(f"images has {images.shape[-3]} layers of points; at least 3 are needed for a second difference")
+    first = images.diff(dim=-3)
     second = first.diff(dim=-3)
     return second.square().sum((-3, -2, -1)) / first.square().sum((-3, -2, -1))
 
@@ -39,30 +39,30 @@ def diameter(x: Float[Tensor, "*batch points dim"], most: int = 100) -> Float[Te
     return torch.cdist(x, x, compute_mode=exact).amax((-2, -1))
 
 
-def arms(path: Float[Tensor, "*batch points dim"], label: Int64[Tensor, " points"]) -> list[Float[Tensor, "*batch _ dim"]]:
+def arms(images: Float[Tensor, "*batch points dim"], label: Int64[Tensor, " points"]) -> list[Float[Tensor, "*batch _ dim"]]:
     """The curves that the points lie on, one a label, each in its own order."""
-    return [path[..., label == c, :] for c in label.unique().tolist()]
+    return [images[..., label == c, :] for c in label.unique().tolist()]
 
 
-def gap_ratio(path: Float[Tensor, "*batch points dim"], label: Int64[Tensor, " points"]) -> Float[Tensor, "*batch"]:
+def gap_ratio(images: Float[Tensor, "*batch points dim"], label: Int64[Tensor, " points"]) -> Float[Tensor, "*batch"]:
     """The largest gap between neighbours on an arm over the mean gap on it; of the arms the worst. 1 for evenly spaced points."""
-    gaps = [arm.diff(dim=-2).norm(dim=-1) for arm in arms(path, label)]
+    gaps = [arm.diff(dim=-2).norm(dim=-1) for arm in arms(images, label)]
     return torch.stack([gap.amax(-1) / gap.mean(-1) for gap in gaps]).amax(0)
 
 
-def length(path: Float[Tensor, "*batch points dim"], label: Int64[Tensor, " points"]) -> Float[Tensor, "*batch"]:
+def length(images: Float[Tensor, "*batch points dim"], label: Int64[Tensor, " points"]) -> Float[Tensor, "*batch"]:
     """The length of all arms together over the diameter of the whole: how long a thread the picture holds."""
-    total = sum(arm.diff(dim=-2).norm(dim=-1).sum(-1) for arm in arms(path, label))
-    return total / diameter(path)
+    total = sum(arm.diff(dim=-2).norm(dim=-1).sum(-1) for arm in arms(images, label))
+    return total / diameter(images)
 
 
-def turning(path: Float[Tensor, "*batch points dim"], label: Int64[Tensor, " points"], least: float = 1e-9) -> Float[Tensor, "*batch"]:
+def turning(images: Float[Tensor, "*batch points dim"], label: Int64[Tensor, " points"], least: float = 1e-9) -> Float[Tensor, "*batch"]:
     """The total absolute curvature of the arms, in radians, their mean: 0 for straight images, whatever their scale.
 
     Steps shorter than `least` times the diameter have no direction beyond rounding and turn by 0.
     """
-    shortest, turns = least * diameter(path)[..., None], []
-    for arm in arms(path, label):
+    shortest, turns = least * diameter(images)[..., None], []
+    for arm in arms(images, label):
         step = arm.diff(dim=-2)
         size = step.norm(dim=-1)
         unit = step / size.clamp(min=torch.finfo(size.dtype).tiny)[..., None]
@@ -82,17 +82,17 @@ def merge_distances(x: Float[Tensor, "points dim"]) -> np.ndarray:
     return np.sort(linkage(x, "single")[:, 2]) if len(x) > 1 else np.empty(0)
 
 
-def components(path: Float[Tensor, "*batch points dim"], label: Int64[Tensor, " points"], scale: float = 0.05) -> Int64[Tensor, "*batch"]:
+def components(images: Float[Tensor, "*batch points dim"], label: Int64[Tensor, " points"], scale: float = 0.05) -> Int64[Tensor, "*batch"]:
     """Into how many components the arms fall at `scale` times the diameter of the whole (H₀ persistence), each arm by itself, summed.
 
     As many as there are arms where each is connected at that scale.
     """
-    reach = scale * diameter(path).flatten()
+    reach = scale * diameter(images).flatten()
     counts = torch.zeros(len(reach), dtype=torch.int64)
-    for arm in arms(path, label):
+    for arm in arms(images, label):
         for i, x in enumerate(arm.reshape(len(reach), *arm.shape[-2:])):
             counts[i] += 1 + int((merge_distances(x) > float(reach[i])).sum())
-    return counts.reshape(path.shape[:-2])
+    return counts.reshape(images.shape[:-2])
 
 
 def cross(f: Callable[[Tensor], Tensor], first: Float[Tensor, "points 2"], second: Float[Tensor, "_ 2"], *, stages: int = 3) -> bool:
@@ -102,10 +102,10 @@ def cross(f: Callable[[Tensor], Tensor], first: Float[Tensor, "points 2"], secon
     points are looked at. f maps points (n, d) to the plane, (n, 2). Two nearly parallel images whose chords cross come apart on the way.
     Errors: ValueError for images that are not in the plane.
     """
-    images = [f(x).detach().cpu().double().numpy() for x in (first, second)]
-    if any(image.shape[1] != 2 for image in images):
-        raise ValueError(f"the images have shapes {[image.shape for image in images]}; points of the plane, (n, 2), are needed")
-    a, b = (shapely.LineString(image) for image in images)
+    pictures = [f(x).detach().cpu().double().numpy() for x in (first, second)]
+    if any(image.shape[1] != 2 for image in pictures):
+        raise ValueError(f"the images have shapes {[image.shape for image in pictures]}; points of the plane, (n, 2), are needed")
+    a, b = (shapely.LineString(image) for image in pictures)
     if not shapely.intersects(a, b):
         return False
     if stages == 0:

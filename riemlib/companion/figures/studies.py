@@ -6,14 +6,10 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator, PercentFormatter
 
-from .style import GREY, NETWORKS, figure
+from ...plot import GREY, NETWORKS, as_array, figure
 
 OTHERS = ("#a6cee3", "#56a0d3", "#1f5fa8", "#0b2a5b")  # an order, light to dark
 TORN = "#D55E00"
-
-
-def _array(x) -> np.ndarray:
-    return x.detach().cpu().numpy() if hasattr(x, "detach") else np.asarray(x)
 
 
 def _colour(name: str, i: int) -> str:
@@ -39,7 +35,7 @@ def distributions(panels: Mapping[str, Mapping[str, tuple]], *, ylabel: str | Ma
     fig, axes = figure(1, len(panels), width=max(4.0, min(9.0, 3.2 * len(panels) + 1)), height=3.5)
     for ax, (title, columns) in zip(axes[0], panels.items(), strict=True):
         for i, (name, (values, solved, (median, low, high))) in enumerate(columns.items()):
-            values, solved, colour = _array(values), _array(solved).astype(bool), _colour(name, i)
+            values, solved, colour = as_array(values), as_array(solved).astype(bool), _colour(name, i)
             x = i + _spread(values)
             ax.plot(x[~solved], values[~solved], "o", ms=3, mfc="none", mec=colour, mew=0.6, alpha=0.7)
             ax.plot(x[solved], values[solved], "o", ms=3, color=colour, mew=0, alpha=0.7)
@@ -104,7 +100,7 @@ def through_layers(panels: Mapping[str, Mapping[str, np.ndarray]], *, log: Seque
     fig, axes = figure(1, len(panels), width=max(4.6, min(9.0, 4.0 * len(panels) + 0.6)), height=3.3)
     for ax, (ylabel, columns) in zip(axes[0], panels.items(), strict=True):
         for i, (name, values) in enumerate(columns.items()):
-            values, colour = _array(values), _colour(name, i)
+            values, colour = as_array(values), _colour(name, i)
             l = np.arange(values.shape[1])
             if ylabel in shares:
                 ax.plot(l, np.nanmean(values, 0), color=colour, marker="o", ms=3, label=name)
@@ -162,7 +158,7 @@ def batches(rows: Mapping[str, Mapping[str, Mapping[str, Mapping[int, tuple]]]],
                 else:
                     middle, low, high = np.array([by_batch[size][1] for size in sizes]).T
                     for place, size in zip(x, sizes, strict=True):
-                        values = _array(by_batch[size][0])
+                        values = as_array(by_batch[size][0])
                         ax.plot(place + 0.3 * _spread(values), values, "o", ms=1.6, color=colour, mew=0, alpha=0.3)
                 ax.errorbar(x, middle, [middle - low, high - middle], color=colour, marker="s", ms=4, mec="k", mew=0.5, capsize=2, lw=1.2)
             ax.set_xticks(range(len(sizes)), [str(size) for size in sizes])
@@ -207,12 +203,12 @@ def refinement(gaps: Mapping[str, np.ndarray], torn: np.ndarray, parts: int):
     """The largest gap of every network, relative to its first, as the sampling grows `parts`-fold a stage; `torn`: a map with a tear."""
     fig, ((ax,),) = figure(1, 1, width=5.4, height=3.6)
     for i, (name, values) in enumerate(gaps.items()):
-        values = _array(values)
+        values = as_array(values)
         ax.plot((values / values[:, :1]).T, color=_colour(name, i), lw=0.4, alpha=0.25)
         ax.plot([], [], color=_colour(name, i), label=name)
-    stages = np.arange(len(_array(torn)))
+    stages = np.arange(len(as_array(torn)))
     ax.plot(stages, float(parts) ** -stages, color="k", ls="--", lw=1, label="in proportion to the sampling")
-    ax.plot(stages, _array(torn) / _array(torn)[0], color=TORN, marker="s", ms=4, label="a map with a tear")
+    ax.plot(stages, as_array(torn) / as_array(torn)[0], color=TORN, marker="s", ms=4, label="a map with a tear")
     ax.set(yscale="log", xticks=stages, xlabel=f"refinements, each {parts} times as fine", ylabel="largest gap, relative")
     ax.legend(loc="lower left")
     return fig

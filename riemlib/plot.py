@@ -1,8 +1,6 @@
 """One style: the same colours for the same class and network everywhere, colour-blind safe (Okabe and Ito), readable in print."""
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -62,12 +60,33 @@ def layer_grid(count: int, *, columns: int = 4, width: float = 8.0, name: str = 
     return fig, axes.flat[:count]
 
 
-def save(fig: Figure, name: str) -> Figure:
-    """Writes figures/NAME.pdf and .png below the build folder (RIEMLIB_BUILD, else build/ of the project), and returns the figure."""
-    folder = Path(os.environ.get("RIEMLIB_BUILD") or Path(__file__).parents[2] / "build") / "figures"
-    folder.mkdir(parents=True, exist_ok=True)
-    fig.draw_without_rendering()
-    fig.set_layout_engine("none")  # laid out once, not again for every file
-    fig.savefig(folder / f"{name}.pdf", bbox_inches="tight", metadata={"CreationDate": None})
-    fig.savefig(folder / f"{name}.png", bbox_inches="tight")
-    return fig
+def as_array(x) -> np.ndarray:
+    """A tensor or anything like an array as a NumPy array."""
+    return x.detach().cpu().numpy() if hasattr(x, "detach") else np.asarray(x)
+
+
+def scatter_classes(ax, x, label, size: float = 3.0, **kwargs) -> None:
+    """The points of each class in its colour."""
+    x, label = as_array(x), as_array(label)
+    for c in np.unique(label):
+        ax.scatter(*x[label == c].T, s=size, color=class_colour(c), linewidths=0, **kwargs)
+
+
+def hyperplane(ax, net, span: float = 1e3) -> None:
+    """The line where the readout of a two-class network of width 2 is undecided, within the present limits."""
+    w = as_array(net.readout.weight)
+    b = as_array(net.readout.bias)
+    normal, offset = w[1] - w[0], b[1] - b[0]
+    foot = -offset * normal / (normal @ normal)
+    along = np.array([-normal[1], normal[0]]) / np.linalg.norm(normal)
+    limits = ax.get_xlim(), ax.get_ylim()
+    ax.plot(*np.stack([foot - span * along, foot + span * along]).T, color=GREY, lw=1, ls="--")
+    ax.set(xlim=limits[0], ylim=limits[1])
+
+
+def frame(ax, x, margin: float = 0.12) -> None:
+    """Square limits about the points."""
+    low, high = as_array(x).min(0), as_array(x).max(0)
+    centre, half = (low + high) / 2, (high - low).max() * (0.5 + margin)
+    ax.set(xlim=(centre[0] - half, centre[0] + half), ylim=(centre[1] - half, centre[1] + half))
+    ax.set_aspect("equal", adjustable="box")

@@ -11,11 +11,11 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ..charts import principal_minors
-from ..evidence import wilson
-from ..metric import jacobians
-from ..networks import CkNetwork
-from .style import CLASSES, GREY, STYLE, class_colour, figure
+from ...charts import principal_minors
+from ...metric import jacobians
+from ...networks import CkNetwork
+from ...plot import CLASSES, GREY, STYLE, class_colour, figure
+from ..statistics import wilson
 
 KEPT, REVERSED = "#7FBC41", "#C51B7D"  # orientation kept, orientation reversed: not the colours of classes
 

@@ -6,19 +6,15 @@ import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.ticker import PercentFormatter
 
-from .style import CLASSES, GREY, class_colour, figure
-
-
-def _array(x) -> np.ndarray:
-    return x.detach().cpu().numpy() if hasattr(x, "detach") else np.asarray(x)
+from ...plot import CLASSES, GREY, as_array, class_colour, figure
 
 
 def _closed(curve) -> np.ndarray:
-    return np.concatenate([_array(curve), _array(curve)[:1]])
+    return np.concatenate([as_array(curve), as_array(curve)[:1]])
 
 
 def _points(ax, sample, size: float = 2.0, **kwargs) -> None:
-    x, label = _array(sample.x), _array(sample.label)
+    x, label = as_array(sample.x), as_array(sample.label)
     for c in np.unique(label):
         ax.scatter(*x[label == c].T, s=size, color=class_colour(c), linewidths=0, **kwargs)
 
@@ -29,9 +25,9 @@ def ellipse_field(sample, outlines, cut, plane, volume, *, radius: float):
     `outlines` (n, k, 2), grey where `cut` (n,); `plane` (m, m, 2) a grid of input points and `volume` (m, m) the density there.
     """
     fig, ((left, right),) = figure(1, 2, width=8.2, height=4.1)
-    left.add_collection(LineCollection(list(_array(outlines)), colors=np.where(_array(cut), "#999999", "k"), linewidths=0.7))
-    plane = _array(plane)
-    mesh = right.pcolormesh(plane[..., 0], plane[..., 1], np.log10(_array(volume)), cmap="cividis", shading="gouraud", rasterized=True)
+    left.add_collection(LineCollection(list(as_array(outlines)), colors=np.where(as_array(cut), "#999999", "k"), linewidths=0.7))
+    plane = as_array(plane)
+    mesh = right.pcolormesh(plane[..., 0], plane[..., 1], np.log10(as_array(volume)), cmap="cividis", shading="gouraud", rasterized=True)
     fig.colorbar(mesh, ax=right, shrink=0.85, label=r"$\log_{10}\sqrt{\det g}$")
     low, high = plane.min((0, 1)), plane.max((0, 1))
     for ax in (left, right):
@@ -75,12 +71,12 @@ def preimages(first: Sequence, true: Sequence, centre, radii: Sequence[float], s
     for ellipse, curve in zip(first, true, strict=True):
         left.plot(*_closed(ellipse).T, color=GREY, lw=0.9)
         left.plot(*_closed(curve).T, color=CLASSES[1], lw=1.3, ls="--")
-    left.plot(*_array(centre), "k+", ms=6)
+    left.plot(*as_array(centre), "k+", ms=6)
     left.set(xlabel="$x^1$", ylabel="$x^2$", aspect="equal")
     listed = ", ".join(f"{r:g}" for r in radii)
     left.set_title(f"grey: ellipse of Eq. 13; dashed: true preimage\nsmall step, $\\varepsilon$ = {listed}")
     for (name, gap), colour in zip(gaps.items(), (CLASSES[0], CLASSES[1], "#999999"), strict=True):
-        gap = _array(gap)
+        gap = as_array(gap)
         right.loglog(swept, gap.T, color=colour, lw=0.5, alpha=0.6)
         right.plot([], [], color=colour, label=name)
     right.axhline(0.1, color="k", lw=0.6, ls=":")
@@ -96,11 +92,11 @@ def degenerate_directions(sample, plane, coordinate, centres, directions, *, bot
     `plane` (m, m, 2), `coordinate` (m, m), `directions` (n, 2) unit vectors.
     """
     fig, ((ax,),) = figure(1, 1, width=5.4, height=4.6)
-    plane = _array(plane)
-    levels = ax.contourf(plane[..., 0], plane[..., 1], _array(coordinate), levels=24, cmap="cividis")
+    plane = as_array(plane)
+    levels = ax.contourf(plane[..., 0], plane[..., 1], as_array(coordinate), levels=24, cmap="cividis")
     fig.colorbar(levels, ax=ax, shrink=0.85, label=f"$x^{{({bottleneck})}}$, the one coordinate of the bottleneck")
-    half = 0.03 * _array(directions)
-    ends = np.stack([_array(centres) - half, _array(centres) + half], 1)
+    half = 0.03 * as_array(directions)
+    ends = np.stack([as_array(centres) - half, as_array(centres) + half], 1)
     ax.add_collection(LineCollection(list(ends), colors="w", linewidths=1.0))
     _points(ax, sample, 5.0)
     low, high = plane.min((0, 1)), plane.max((0, 1))
@@ -148,7 +144,7 @@ def near_far(within, across, medians: Mapping[str, Mapping[str, np.ndarray]]):
     """
     fig, ((left, right),) = figure(1, 2, width=8.2, height=3.6)
     for pairs, colour, name in ((within, CLASSES[2], "one class"), (across, CLASSES[3], "two classes")):
-        left.scatter(*_array(pairs).T, s=2, color=colour, linewidths=0, alpha=0.5, rasterized=True)
+        left.scatter(*as_array(pairs).T, s=2, color=colour, linewidths=0, alpha=0.5, rasterized=True)
         left.plot([], [], "o", color=colour, ms=4, label=name)
     left.set(xlabel="distance in the input", ylabel="distance at the output", xlim=(0, None), ylim=(0, None))
     left.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
@@ -170,7 +166,7 @@ def near_far(within, across, medians: Mapping[str, Mapping[str, np.ndarray]]):
 def curvature(plane, gaussian, *, title: str):
     """The Gaussian curvature over the input plane: `plane` (m, m, 2), `gaussian` (m, m)."""
     fig, ((ax,),) = figure(1, 1, width=4.6, height=3.8)
-    plane, gaussian = _array(plane), _array(gaussian)
+    plane, gaussian = as_array(plane), as_array(gaussian)
     top = np.abs(gaussian).max()
     mesh = ax.pcolormesh(plane[..., 0], plane[..., 1], gaussian, cmap="PuOr", vmin=-top, vmax=top, shading="gouraud", rasterized=True)
     fig.colorbar(mesh, ax=ax, shrink=0.85, label="Gaussian curvature $K$ (output units$^{-2}$)")

@@ -1,0 +1,209 @@
+"""Rules: from evidence to a verdict. A verdict is made by one of these functions, never typed."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+VERDICTS = {
+    "confirmed": "#1b7837",
+    "confirmed with conditions": "#5a8f29",
+    "not supported": "#b35806",
+    "refuted": "#b2182b",
+    "undecided": "#666666",
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a rule found: one of `VERDICTS`, and why in a few words (for `confirmed with conditions`, which)."""
+
+    verdict: str
+    reason: str
+
+
+def identity(errors: Mapping[str, float], controls: Mapping[str, float], tolerance: float = 1e-10) -> Verdict:
+    """An equation: confirmed where every error is within tolerance and every control, which must fail, is far outside it."""
+    if any(math.isnan(value) for value in [*errors.values(), *controls.values()]):
+        return Verdict("undecided", "an error or a control is not a number")
+    if not errors or not controls:
+        return Verdict("undecided", "no case, or no control that must fail, was tried")
+    worst, weakest = max(errors.values()), min(controls.values())
+    if not weakest > 1e3 * tolerance:
+        return Verdict("undecided", f"a control that must fail is off by only {order_of_magnitude(weakest)}: the check has no power")
+    if worst <= tolerance:
+        held = f"holds to {order_of_magnitude(worst)} in every case, tolerance {tolerance:g}"
+        return Verdict("confirmed", f"{held}; every control fails by more than {order_of_magnitude(weakest, up=False)}")
+    return Verdict("refuted", f"off by {show(worst)}, tolerance {tolerance:g}")
+
+
+def universal(counterexamples: int, cases: int, *, shown: str, repaired: str = "") -> Verdict:
+    """A statement about all cases: refuted by one counterexample, confirmed where none turns up among the cases tried.
+
+    `shown` says what the counterexample is, or what was searched; `repaired` the statement that does hold.
+    """
+    if counterexamples > 0:
+        instead = f" What holds: {repaired}" if repaired else ""
+        return Verdict("refuted", f"counterexample in {counterexamples} of {cases} cases: {shown}.{instead}")
+    if cases == 0:
+        return Verdict("undecided", "no case was tried")
+    return Verdict("confirmed", f"{shown}; no exception in {cases} cases")
+
+
+def condition(holds: int, tried: int, fails: int, controls: int, *, when: str) -> Verdict:
+    """A statement that holds under a condition: `holds` of `tried` cases that meet it, `fails` of `controls` that do not."""
+    if min(tried, controls) == 0:
+        return Verdict("undecided", "no case, or no control, was tried")
+    if holds == tried and fails > 0:
+        return Verdict("confirmed with conditions", f"{when}: {holds} of {tried} cases hold; without it {fails} of {controls} fail")
+    if holds == tried:
+        return Verdict("confirmed", f"{holds} of {tried} cases hold, with or without the condition: {when}")
+    return Verdict("not supported", f"fails in {tried - holds} of {tried} cases although {when}")
+
+
+def given(found: Verdict, broken: int, cases: int, *, when: str, otherwise: str) -> Verdict:
+    """A verdict that rests on a condition: what it confirms is confirmed with that condition if it is `broken` in some of the `cases`.
+
+    `when` says the condition, `otherwise` what the broken cases show.
+    """
+    if found.verdict != "confirmed":
+        return found
+    if cases == 0:
+        return Verdict("undecided", f"no case was looked at for the condition: {when}")
+    if broken == 0:
+        return Verdict("confirmed", f"{found.reason}; {when}, as in all {cases} cases")
+    return Verdict("confirmed with conditions", f"{when} (in {broken} of {cases} cases {otherwise}): {found.reason}")
+
+
+def order_of(theory: int, measured: Mapping[str, tuple], controls: Mapping[str, tuple], *, when: str = "") -> Verdict:
+    """A convergence order: confirmed where every interval of `measured` holds `theory`, and no neighbouring integer.
+
+    An order is (value, low, high). `controls` must not hold `theory`: schemes, or data, of another order. Where the controls are the cases
+    without a condition that the claim leaves out, `when` names the condition.
+    """
+    every = [*measured.values(), *controls.values()]
+    if not measured or not controls or any(math.isnan(number) for order in every for number in order):
+        return Verdict("undecided", "nothing was measured, or no control, or an order is not a number")
+    missed = [name for name, (_, low, high) in measured.items() if not low <= theory <= high]
+    if missed:
+        return Verdict("refuted", f"order {theory} is outside the interval of {', '.join(missed)}")
+    vague = [name for name, (_, low, high) in measured.items() if low <= theory - 1 or high >= theory + 1]
+    weak = [name for name, (_, low, high) in controls.items() if low <= theory <= high]
+    if vague or weak:
+        return Verdict("undecided", f"the intervals are too wide to tell: {', '.join(vague + weak)}")
+    wrong = " and ".join(sorted({f"{round(value, 1) + 0.0:.1f}" for value, _, _ in controls.values()}))
+    found = f"order {theory} lies in the 95 % interval of each of {len(measured)} cases, {theory - 1} and {theory + 1} in none"
+    if when:
+        return Verdict("confirmed with conditions", f"{when}: {found}; without it the order is {wrong}")
+    return Verdict("confirmed", f"{found}; the controls show order {wrong}")
+
+
+def no_worse(interval: tuple[float, float], margin: float, *, what: str) -> Verdict:
+    """A change that "costs little": confirmed where the interval of the difference lies above -margin, refuted where it lies below."""
+    low, high = interval
+    if math.isnan(low) or math.isnan(high):
+        return Verdict("undecided", "the interval is not a number")
+    if low > -margin:
+        return Verdict("confirmed", f"{what} falls by less than {margin:g}, all of its interval")
+    if high < -margin:
+        return Verdict("refuted", f"{what} falls by more than {margin:g}, all of its interval")
+    return Verdict("not supported", f"the interval of the change in {what} holds the margin of {margin:g}")
+
+
+def effects(intervals: Mapping[str, tuple], p: Mapping[str, float] | None = None, level: float = 0.05) -> Verdict:
+    """One or more effects that a claim says are positive, each (value, low, high): confirmed where every interval lies above 0.
+
+    Where `p` gives (adjusted) p-values an effect must also stay below `level`. Some but not all: confirmed with conditions; some on the
+    other side and none on this one: refuted; some on either side: not supported.
+    """
+    numbers = [*(number for effect in intervals.values() for number in effect), *((p[name] for name in intervals) if p is not None else ())]
+    if not intervals or any(math.isnan(number) for number in numbers):
+        return Verdict("undecided", "nothing was measured, or an effect or its p-value is not a number")
+    sure = {name: p is None or p[name] < level for name in intervals}
+    above = [name for name, (_, low, _) in intervals.items() if low > 0 and sure[name]]
+    below = [name for name, (_, _, high) in intervals.items() if high < 0 and sure[name]]
+    rest = [name for name in intervals if name not in above]
+    sizes = "; ".join(f"{name}: {show(value)} {show([low, high])}" for name, (value, low, high) in intervals.items())
+    if len(intervals) > 4:
+        sides = {"as claimed": above, "the other way": below}
+        found = "; ".join(f"{side}: {', '.join(names)}" for side, names in sides.items() if names and len(names) < len(intervals))
+        sizes = f"of {len(intervals)} effects {len(above)} are as claimed, {len(below)} the other way, the rest undecided"
+        sizes += f" ({found})" if found else ""
+    if not rest:
+        return Verdict("confirmed", sizes)
+    if above and not below:
+        names = f"for {', '.join(above)}, not for {', '.join(rest)}: " if len(intervals) <= 4 else ""
+        return Verdict("confirmed with conditions", names + sizes)
+    return Verdict("refuted" if below and not above else "not supported", sizes)
+
+
+def mostly(shares: Mapping[str, tuple], *, what: str, level: float = 0.5) -> Verdict:
+    """Something said to happen in each of several conditions: confirmed where it happens in most runs of each of them.
+
+    A share is (value, low, high). Most: the whole interval lies above `level`. Most in some conditions only: confirmed with conditions,
+    which are named. In every condition the whole interval lies below: refuted. Otherwise: not supported.
+    """
+    if not shares or any(math.isnan(number) for share in shares.values() for number in share):
+        return Verdict("undecided", "nothing was measured, or a share is not a number")
+    above = [name for name, (_, low, _) in shares.items() if low > level]
+    below = [name for name, (_, _, high) in shares.items() if high < level]
+    sizes = "; ".join(f"{name} {value:.0%} [{low:.0%}, {high:.0%}]" for name, (value, low, high) in shares.items())
+    if len(shares) > 4:
+        values = [value for value, _, _ in shares.values()]
+        sizes = f"between {min(values):.0%} and {max(values):.0%} in the {len(shares)} conditions"
+    if len(above) == len(shares):
+        return Verdict("confirmed", f"{what} in most runs: {sizes}")
+    if above:
+        rest = ", ".join(name for name in shares if name not in above)
+        return Verdict("confirmed with conditions", f"{what} in most runs of {', '.join(above)}, not of {rest}: {sizes}")
+    if len(below) == len(shares):
+        return Verdict("refuted", f"{what} in few runs: {sizes}")
+    return Verdict("not supported", f"the intervals do not show that {what} in most runs: {sizes}")
+
+
+def happens_only_in(share: tuple, exceptions: int, cases: int, *, what: str, where: str, elsewhere: str, level: float = 0.5) -> Verdict:
+    """Something said to happen `where` and to be impossible `elsewhere`: refuted by an exception, of `cases` looked at.
+
+    Without one, `share` = (value, low, high) decides: confirmed where it happens in most runs (the interval lies above `level`), confirmed
+    with conditions where it happens in some (the interval lies above 0), refuted where it hardly does (the interval holds 0).
+    """
+    value, low, high = share
+    if cases == 0 or any(math.isnan(number) for number in share):
+        return Verdict("undecided", "no case was looked at, or the share is not a number")
+    size = f"{what} in {value:.0%} [{low:.0%}, {high:.0%}] of {where}"
+    if exceptions:
+        return Verdict("refuted", f"{size}, but also in {exceptions} of {cases} of {elsewhere}")
+    if low > level:
+        return Verdict("confirmed", f"{size}, in none of {cases} of {elsewhere}")
+    if low > 0:
+        return Verdict("confirmed with conditions", f"in some runs, not in most: {size}, in none of {cases} of {elsewhere}")
+    return Verdict("refuted", f"{size}, no more than in {elsewhere}")
+
+
+def rounded(value):
+    """A number, or numbers in lists and mappings, to three significant digits; what torch and numpy wrap is unwrapped."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(k): rounded(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(v) for v in value]
+    if isinstance(value, float):
+        short = float(f"{value:.3g}")
+        return short if math.isfinite(short) else str(value)
+    return value
+
+
+def order_of_magnitude(value: float, up: bool = True) -> str:
+    """The power of ten above (or below) a positive number: rounding errors differ between machines, their size does not."""
+    if not 0 < value < math.inf:
+        return f"{value:g}"
+    return f"1e{(math.ceil if up else math.floor)(math.log10(value)):+03d}"
+
+
+def show(value) -> str:
+    """A value as a reader wants it: three significant digits, intervals in brackets."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k}: {show(v)}" for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(show(v) for v in value) + "]"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,330 @@
+"""Studies: networks trained under many conditions from many seeds, and what is measured of them, as tidy tables (section 7).
+
+The unit of work is a shard: one condition, up to `SHARD` seeds (`shards` computes and keeps them). The tables have a row for each number:
+the settings of its condition, its seed, the columns that say where it was measured, and the value.
+"""
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from itertools import product
+from pathlib import Path
+
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .. import charts, checks, curves
+from ..data import Sample, annulus, polar, spiral
+from ..ellipsoids import condition_number, log_volume
+from ..metric import pullback_metrics
+from ..networks import CkNetwork
+from ..training import Ensemble, TrainingResult, fit
+from .shards import Task, compute
+
+SHARD = 100  #: seeds
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What is trained: data, network, training. The defaults are the base that the sensitivity strips vary one setting at a time."""
+
+    order: int | tuple[int, ...] = 1
+    depth: int = 10
+    width: int = 2  # of the network; the points are padded with zeros to it
+    step: float = 1.0
+    shared: bool = False  # one set of weights for all layers
+    data: str = "spiral"  # or "annulus"
+    points: int = 1000
+    turns: float = 1.0
+    chart: str = "cartesian"  # of the input; or "polar", or "unwound": polar with the angle unwound along the spiral
+    batch_size: int = 300
+    updates: int = 800
+    learning_rate: float = 1e-2  # at the start; cosine decay to 0
+
+    @property
+    def network(self) -> str:
+        """The kind of network: C0, C1, C2, ... for one order in all layers, else `mixed`."""
+        return f"C{self.order}" if isinstance(self.order, int) else "mixed"
+
+    def settings(self) -> dict:
+        """The kind of network and all settings, by name: the columns of a table."""
+        return {"network": self.network, **asdict(self)}
+
+    def sample(self, points: int | None = None, dtype: torch.dtype | None = None) -> Sample:
+        """The training points, or the same manifold with another number of points."""
+        if self.data not in ("spiral", "annulus") or self.chart not in ("cartesian", "polar", "unwound"):
+            given = f"data is {self.data!r}, chart {self.chart!r}"
+            raise ValueError(f"{given}; spiral or annulus, and cartesian, polar or unwound are needed")
+        checks.integer("width", self.width, 2)
+        where = {"dtype": dtype or torch.float32, "device": "cpu"}
+        count = points or self.points
+        found = spiral(count, turns=self.turns, **where) if self.data == "spiral" else annulus(count, **where)
+        if self.chart != "cartesian":
+            found = polar(found, turns=self.turns if self.chart == "unwound" else None)
+        return replace(found, x=torch.nn.functional.pad(found.x, (0, self.width - 2)))
+
+    def template(self) -> CkNetwork:
+        """A network of this condition, to be filled with weights."""
+        kind = {"order": self.order, "step": self.step, "shared": self.shared}
+        return CkNetwork([self.width] * (self.depth + 1), **kind, seed=0, dtype=torch.float32, device="cpu")
+
+
+@dataclass(frozen=True)
+class TrainedNetworks(TrainingResult):
+    """The trained networks of one condition, one for each seed. A seed that diverged has error NaN.
+
+    A measure looks at them in float64, all seeds at once.
+    """
+
+    condition: Condition
+    seeds: tuple[int, ...]
+    error: Float[Tensor, " seeds"]  # share of all points misclassified
+    late_loss: Float[Tensor, " seeds"]  # mean over the last tenth of updates, in nats
+    parameters: Float[Tensor, "seeds parameters"]
+
+    def network(self, seed: int) -> CkNetwork:
+        """The network trained from this seed. Errors: ValueError for a seed that is not among `seeds`."""
+        if seed not in self.seeds:
+            raise ValueError(f"seed is {seed}; one of the seeds {self.seeds[0]} to {self.seeds[-1]} of the study is needed")
+        return self.condition.template().with_parameters(self.parameters[self.seeds.index(seed)]).requires_grad_(False)
+
+    @property
+    def typical_seed(self) -> int:
+        """The seed of the run to draw (`typical`)."""
+        return self.seeds[self.typical()]
+
+    def images(self, x: Float[Tensor, "*seeds points dim"]) -> Float[Tensor, "seeds layers points dim"]:
+        """Points at every layer of every network: the same points for all seeds, or some for each."""
+        columns = x.expand(len(self.seeds), -1, -1).mT
+        return torch.stack(self._ensemble.coordinates(columns), 1).mT
+
+    @cached_property
+    def _ensemble(self) -> Ensemble:
+        return Ensemble(self.condition.template().double(), self.parameters.double())
+
+    @cached_property
+    def points(self) -> Sample:
+        """The training points."""
+        return self.condition.sample(dtype=torch.float64)
+
+    @cached_property
+    def curve(self) -> Sample:
+        """4000 points along the arms."""
+        return self.condition.sample(4000, torch.float64)
+
+    @cached_property
+    def curve_images(self) -> Float[Tensor, "seeds layers points dim"]:
+        """The images of `curve`."""
+        return self.images(self.curve.x)
+
+    @cached_property
+    def networks(self) -> list[CkNetwork]:
+        """The networks in float64, one for each seed."""
+        return [net.requires_grad_(False) for net in self._ensemble.networks()]
+
+
+# What is measured. Each function looks at all networks of a shard at once and returns one or more measures, with a row for each seed.
+
+
+def smoothness(trained: TrainedNetworks) -> dict[str, Tensor]:
+    """The roughness of the way that the curve takes through the layers."""
+    return {"roughness": curves.roughness(trained.curve_images)}
+
+
+def stretch(trained: TrainedNetworks) -> dict[str, Tensor]:
+    """Of the curve at every layer, the length over the diameter and the largest gap over the mean gap."""
+    images, label = trained.curve_images, trained.curve.label
+    return {"length": curves.length(images, label), "gap ratio": curves.gap_ratio(images, label)}
+
+
+def flatness(trained: TrainedNetworks) -> dict[str, Tensor]:
+    """At every layer, the total curvature of the curve, and the accuracy of a linear probe on the training points."""
+    points = trained.points
+    probe = [[curves.linear_probe(x, points.label) for x in images] for images in trained.images(points.x)]
+    turning = curves.turning(trained.curve_images, trained.curve.label)
+    return {"turning": turning, "probe": torch.tensor(probe, dtype=torch.float64)}
+
+
+def connectedness(trained: TrainedNetworks) -> dict[str, Tensor]:
+    """At every layer, into how many components 200 points an arm fall at 5 % of the diameter; at the last, gaps as they are refined."""
+    sparse, count = trained.condition.sample(400, torch.float64), len(trained.seeds)
+    gaps = [curves.refined_gaps(lambda x: trained.images(x)[:, -1], arm.expand(count, -1, -1)) for arm in _arms(trained.points)]
+    return {"components": curves.components(trained.images(sparse.x), sparse.label), "refined gaps": torch.stack(gaps, 1)}
+
+
+def crossings(trained: TrainedNetworks) -> dict[str, Tensor]:
+    """Whether the images of the two arms cross, at every layer; and the share of 40 000 points along the arms that are misclassified."""
+    first, second = _arms(trained.curve)
+    dense = trained.condition.sample(40_000, torch.float64)
+    depth = trained.condition.depth
+
+    def at(net: CkNetwork, layer: int) -> bool:
+        return curves.cross(lambda x: net.coordinates(x)[layer], first, second)
+
+    crosses = [[at(net, layer) for layer in range(depth + 1)] for net in trained.networks]
+    wrong = [(net(dense.x).argmax(1) != dense.label).double().mean() for net in trained.networks]
+    return {"crosses": torch.tensor(crosses, dtype=torch.float64), "error along the arms": torch.stack(wrong)}
+
+
+def conditioning(trained: TrainedNetworks) -> dict[str, Tensor]:
+    """Of the metric at the input, medians over 100 points: the logarithm of its condition number (base 10), and its log-volume (nats)."""
+    x = trained.points.x[:: max(1, len(trained.points) // 100)]
+    metrics = [pullback_metrics(net, x)[0] for net in trained.networks]
+    return {
+        "log condition": torch.stack([condition_number(g).median().log10() for g in metrics]),
+        "log volume": torch.stack([log_volume(g).median() for g in metrics]),
+    }
+
+
+def certified_share(trained: TrainedNetworks) -> dict[str, Tensor]:
+    """The share of layers certified as charts (section 2)."""
+    return {"certified": torch.tensor([charts.certificates(net) for net in trained.networks], dtype=torch.float64).mean(1)}
+
+
+#: measure -> the function that finds it, and the columns that say where it was measured, for its axes after the seed
+MEASURES: dict[str, tuple[Callable[[TrainedNetworks], dict[str, Tensor]], tuple[str, ...]]] = {
+    "roughness": (smoothness, ()),
+    "length": (stretch, ("layer",)),
+    "gap ratio": (stretch, ("layer",)),
+    "turning": (flatness, ("layer",)),
+    "probe": (flatness, ("layer",)),
+    "components": (connectedness, ("layer",)),
+    "refined gaps": (connectedness, ("arm", "stage")),
+    "crosses": (crossings, ("layer",)),
+    "error along the arms": (crossings, ()),
+    "log condition": (conditioning, ()),
+    "log volume": (conditioning, ()),
+    "certified": (certified_share, ()),
+}
+
+
+def _arms(sample: Sample) -> list[Tensor]:
+    return curves.arms(sample.x, sample.label)
+
+
+# The two kinds of tasks.
+
+
+def train(condition: Condition, seeds: tuple[int, ...], device: str) -> dict[str, Tensor]:
+    """Trained weights, errors and late losses of these seeds, brought to the CPU."""
+    training = {"batch_size": condition.batch_size, "updates": condition.updates, "learning_rate": condition.learning_rate}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*seeds diverged", RuntimeWarning)  # they are rows that say so
+        run = fit(condition.template(), condition.sample(), seeds=seeds, device=device, progress=False, **training)
+    parameters = torch.stack([torch.nn.utils.parameters_to_vector(net.parameters()).detach() for net in run.networks])
+    return {"error": run.error.cpu(), "late_loss": run.late_loss.cpu(), "parameters": parameters.cpu()}
+
+
+@torch.no_grad()
+def measure(
+    condition: Condition, seeds: tuple[int, ...], device: str, name: str, function: Callable, trained: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """What `function`, called `name`, measures of trained networks, in float64; NaN for a seed that diverged."""
+    diverged = trained["error"].isnan()
+    finite = {**trained, "parameters": trained["parameters"].nan_to_num(0.0, 0.0, 0.0)}
+    found = {key: value.double() for key, value in function(TrainedNetworks(condition, seeds, **finite)).items()}
+    return {key: value.masked_fill(diverged.view(-1, *[1] * (value.ndim - 1)), torch.nan) for key, value in found.items()}
+
+
+# The study.
+
+
+class StudyResult:
+    """What a study found, as tidy tables.
+
+    `runs` has a row for each network: settings, seed, error, late_loss, solved, diverged. The settings are the kind of network (`network`)
+    and the fields of `Condition`. `result["roughness"]` is the table of one measure: settings, seed, error, solved, where it was measured
+    (layer; or arm and stage), value. `result.trained(condition)` are the trained networks of one condition.
+    """
+
+    def __init__(self, trained: dict[Condition, TrainedNetworks], measured: dict[Condition, dict[str, Tensor]], measures: Sequence[str]):
+        self._trained = trained
+        self.runs = pd.concat([_runs(each) for each in trained.values()], ignore_index=True)
+        parts = {name: [_table(each, name, measured[condition][name]) for condition, each in trained.items()] for name in measures}
+        self.tables = {name: pd.concat(tables, ignore_index=True) for name, tables in parts.items()}
+
+    def __getitem__(self, measure: str) -> pd.DataFrame:
+        if measure not in self.tables:
+            raise KeyError(f"{measure!r} was not measured; {', '.join(self.tables) or 'nothing'} was")
+        return self.tables[measure]
+
+    @property
+    def conditions(self) -> list[Condition]:
+        return list(self._trained)
+
+    def trained(self, condition: Condition) -> TrainedNetworks:
+        """The trained networks of a condition of this study. Errors: KeyError for another condition."""
+        return self._trained[condition]
+
+
+def _runs(trained: TrainedNetworks) -> pd.DataFrame:
+    """The settings of a condition and the results of its networks, a row for each seed."""
+    results = {
+        "seed": trained.seeds,
+        "error": trained.error.numpy(),
+        "late_loss": trained.late_loss.numpy(),
+        "solved": trained.solved.numpy(),
+        "diverged": trained.error.isnan().numpy(),
+    }
+    settings = {name: [value] * len(trained.seeds) for name, value in trained.condition.settings().items()}
+    return pd.DataFrame(settings | results)
+
+
+def _table(trained: TrainedNetworks, name: str, values: Tensor) -> pd.DataFrame:
+    """One measure of a condition's networks, a row for each number."""
+    axes = [range(size) for size in values.shape[1:]]
+    places = pd.DataFrame(product(range(len(values)), *axes), columns=["row", *MEASURES[name][1]])
+    runs = _runs(trained).drop(columns=["late_loss", "diverged"]).iloc[places.pop("row")].reset_index(drop=True)
+    return pd.concat([runs, places], axis=1).assign(value=values.numpy().ravel())
+
+
+def study(
+    conditions: Iterable[Condition],
+    *,
+    seeds: Iterable[int],
+    measures: Sequence[str] = (),
+    device: str = "cpu",
+    folder: Path | str | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    progress: bool = True,
+) -> StudyResult:
+    """Trains networks under every condition from every seed, measures them, and returns tidy tables.
+
+    Conditions that are equal are trained once. Neither the other conditions nor the workers change a number. `measures` are names in
+    `MEASURES`. Results are kept in `folder` (or RIEMLIB_STUDIES, or build/studies) and read from there. `workers` and `scheduler` say where
+    the shards run: see `shards.compute`. `device` is where networks are trained: on any but the CPU one condition after the other, in this
+    process. Measures are taken on the CPU.
+    Errors: ValueError for no or repeated seeds, no condition, or an unknown measure; RuntimeError where workers keep dying.
+
+    >>> result = study([Condition()], seeds=range(100), measures=["gap ratio"])  # doctest: +SKIP
+    """
+    seeds = checks.integers("seeds", seeds, 0)
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds are {list(seeds)}; at least one, each once, is needed")
+    if unknown := [name for name in measures if name not in MEASURES]:
+        raise ValueError(f"measures are {list(measures)}, {unknown} unknown; some of {', '.join(MEASURES)} are needed")
+    conditions = list(dict.fromkeys(conditions))
+    if not conditions:
+        raise ValueError("conditions is empty; at least one Condition is needed")
+    shards = [seeds[i : i + SHARD] for i in range(0, len(seeds), SHARD)]
+    cells = [(condition, shard, str(device)) for condition in conditions for shard in shards]
+    how = {"folder": folder, "workers": workers, "scheduler": scheduler, "progress": progress}
+    here = how if str(device) == "cpu" else how | {"workers": 1, "scheduler": ""}
+    trained = dict(zip(cells, compute([Task(train, cell) for cell in cells], **here), strict=True))
+    functions = list(dict.fromkeys(MEASURES[name][0] for name in measures))
+    tasks = {(cell, f): Task(measure, (*cell, f.__name__), (f, trained[cell]), (f, train)) for cell in cells for f in functions}
+    found = dict(zip(tasks, compute(list(tasks.values()), **how), strict=True))
+
+    def joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        return {name: torch.cat([part[name] for part in parts]) for name in sorted(parts[0])}
+
+    results, measured = {}, {}
+    for condition in conditions:
+        own = [cell for cell in cells if cell[0] == condition]
+        results[condition] = TrainedNetworks(condition, seeds, **joined([trained[cell] for cell in own]))
+        measured[condition] = {name: value for f in functions for name, value in joined([found[cell, f] for cell in own]).items()}
+    return StudyResult(results, measured, measures)
