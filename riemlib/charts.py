@@ -16,11 +16,10 @@ from scipy.ndimage import rotate, zoom
 from torch import Tensor
 
 from . import checks
+from .activations import slopes_of
 from .metric import pushforward
-from .networks import ACTIVATIONS, CkNetwork
+from .networks import CkNetwork
 
-#: activation -> (the largest slope of the increasing function, whether it increases strictly)
-SLOPES = {"tanh": (1.0, True), "relu": (1.0, False), "sigmoid": (0.25, True), "softplus": (1.0, True)}
 WIDEST = 12  # there are 2^d - 1 principal minors; above this width a sufficient condition stands in for them
 
 
@@ -61,14 +60,14 @@ def certificates(net: CkNetwork) -> list[bool]:
     for l, (before, after) in enumerate(pairwise(net.entries)):
         if before == after == 1 and net.orders[l] == 0:
             W = net.weights[l].detach().double()
-            found[l] = _slopes(net)[1] and int(torch.linalg.matrix_rank(W)) == W.shape[1]
+            found[l] = slopes_of(net.activation).strict and int(torch.linalg.matrix_rank(W)) == W.shape[1]
         elif before == after == 1:
             first_order.setdefault(net.widths[l], []).append(l)
         else:
             found[l] = after >= before
     for width, layers in first_order.items():
         W = torch.stack([net.steps[l] * net.weights[l].detach().double() for l in layers])
-        M = torch.eye(width, dtype=W.dtype, device=W.device) + _slopes(net)[0] * W
+        M = torch.eye(width, dtype=W.dtype, device=W.device) + slopes_of(net.activation).largest * W
         for l, certain in zip(layers, (is_p_matrix(M) if width <= WIDEST else _positive_definite(M)).tolist(), strict=True):
             found[l] = certain
     return found
@@ -199,10 +198,3 @@ def _positive_definite(M: Tensor) -> Tensor:
     """Whether the symmetric part is positive definite beyond rounding."""
     values = torch.linalg.eigvalsh(M + M.mT)
     return values[..., 0] > 10 * M.shape[-1] * torch.finfo(M.dtype).eps * values.abs().amax(-1)
-
-
-def _slopes(net: CkNetwork) -> tuple[float, bool]:
-    for name, slopes in SLOPES.items():
-        if net.activation is ACTIVATIONS[name]:
-            return slopes
-    raise ValueError(f"activation is {net.activation!r}, whose slopes are unknown; one of {', '.join(SLOPES)} is needed for a certificate")

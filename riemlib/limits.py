@@ -23,7 +23,8 @@ from torch.func import jvp
 from torchdiffeq import odeint
 
 from . import checks
-from .networks import CkNetwork, affine, evolve, glorot, pointwise, stencil
+from .activations import pointwise
+from .networks import CkNetwork, affine, evolve, glorot, stencil
 
 Path = Callable[[Tensor], Tensor]  # of matrices or vectors: l, any shape, to (*l.shape, ...)
 

@@ -213,8 +213,8 @@ def compare(
 ) -> pd.DataFrame:
     """The paired shift between two values of a column, for each combination of `by`: median, low, high, p, effect, n, left_out, p_holm.
 
-    The rows in which `column` is `second` less those in which it is `first`, seed by seed (`shift`). With `log` the logarithms are compared,
-    and a shift is the logarithm of a ratio. p_holm is p after Holm's adjustment over all rows of the result.
+    The rows in which `column` is `second` less those in which it is `first`, seed by seed (`shift`). With `log` logarithms are compared:
+    then a shift is the logarithm of a ratio. p_holm is p after Holm's adjustment over all rows of the result.
     Errors: ValueError where a seed has not exactly one value under each.
     """
     pairs = table[table[column].isin([first, second])]
