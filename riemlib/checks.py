@@ -1,4 +1,4 @@
-"""Refusals: bad input stops at the door, with the argument, what was given and what is needed."""
+"""Checks of arguments: bad input is refused with the name of the argument, what was given and what is needed."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -53,7 +53,7 @@ def real(name: str, value, *, positive: bool = True) -> float:
 
 
 def is_true_or_unknown(condition: Tensor) -> bool:
-    """Whether a one-element tensor is true; taken to be so where no value can be read (meta device, inside vmap)."""
+    """Whether a one-element tensor is true, or its value cannot be read (on the meta device, inside vmap)."""
     try:
         return bool(condition)
     except RuntimeError:
