@@ -55,9 +55,9 @@ def spiral(n, *, turns=1.0, arms=2, noise=0.0, seed=0, dtype=None, device=None) 
 def polar(sample: Sample, turns: float | None = None) -> Sample:
     r"""The points of the plane in polar coordinates $(r, \theta)$.
 
-    $\theta \in (-\pi, \pi]$ jumps along a ray. With `turns` it is unwound along a two-armed `spiral` with this number of turns, so that it is
-    continuous on each arm. It is then the angle of the first arm at the radius of the point, plus the angle from there to the point, which
-    is taken between $-\pi/2$ and $3\pi/2$.
+    $\theta \in (-\pi, \pi]$ jumps along a ray. With `turns` it is unwound along a two-armed `spiral` with this number of turns. Then it is
+    continuous on each arm: the angle of the first arm at the radius of the point, plus the angle from there to the point, which is taken
+    between $-\pi/2$ and $3\pi/2$.
     """
     r, theta = sample.x.norm(dim=1), torch.atan2(sample.x[:, 1], sample.x[:, 0])
     if turns is not None:
