@@ -78,7 +78,7 @@ def given(found: Verdict, broken: int, cases: int, *, when: str, otherwise: str)
 def order_of(theory: int, measured: Mapping[str, tuple], controls: Mapping[str, tuple], *, when: str = "") -> Verdict:
     """A convergence order: confirmed where every interval of `measured` holds `theory`, and no neighbouring integer.
 
-    An order is (value, low, high). The intervals of `controls`, schemes or data of another order, must not hold `theory`. Where the controls
+    An order is (value, low, high). The intervals of `controls`, schemes or data of another order, must not hold `theory`. If the controls
     are the cases without a condition that the claim does not mention, `when` names the condition.
     """
     every = [*measured.values(), *controls.values()]

@@ -52,7 +52,7 @@ def median_interval(values, level: float = 0.95, *, resamples: int = 2000, seed:
 
 
 def rank_correlation(a, b, least: float = 1e-6) -> float:
-    """Spearman's rank correlation of two lists. It is 0 where one of them varies by less than `least`: then the ranks are those of rounding.
+    """Spearman's rank correlation of two lists. It is 0 where one of them varies by less than `least`: its ranks are rounding.
 
     Errors: ValueError where the lengths differ.
 
