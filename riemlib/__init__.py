@@ -10,7 +10,8 @@ EXPORTS = {
     "curvature": ("christoffel", "riemann"),
     "data": ("Sample", "annulus", "polar", "spiral"),
     "ellipsoids": ("Balls", "balls", "balls_of", "condition_number", "log_volume", "squared_length"),
-    "metric": ("Geometry", "geometry", "jacobians", "pullback_metric", "pullback_metrics", "pushforward"),
+    "maps": ("pullback_metric", "pushforward_of"),
+    "metric": ("Geometry", "geometry", "jacobians", "pullback_metrics", "pushforward"),
     "networks": ("CkNetwork",),
     "training": ("Fit", "fit"),
 }

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -12,7 +12,15 @@ ACTIVATIONS: dict[str, Activation] = {
     "tanh": torch.tanh,
     "relu": torch.relu,
     "sigmoid": torch.sigmoid,
-    "softplus": torch.nn.functional.softplus,
+    "softplus": nn.functional.softplus,
+}
+
+#: Other functions and modules that are one of these
+SAME = {
+    "tanh": (torch.Tensor.tanh, nn.functional.tanh, nn.Tanh),
+    "relu": (torch.Tensor.relu, nn.functional.relu, nn.ReLU),
+    "sigmoid": (torch.Tensor.sigmoid, nn.functional.sigmoid, torch.special.expit, nn.Sigmoid),
+    "softplus": (nn.Softplus,),
 }
 
 
@@ -26,22 +34,42 @@ class Slopes(NamedTuple):
 SLOPES = {"tanh": Slopes(1.0, True), "relu": Slopes(1.0, False), "sigmoid": Slopes(0.25, True), "softplus": Slopes(1.0, True)}
 
 
-def pointwise(activation: str | Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """The activation of this name, or the callable itself. Errors: ValueError for an unknown name or a callable that is not pointwise."""
-    if callable(activation):
-        probe = torch.linspace(-1, 1, 6, device="cpu").view(2, 3)
-        image, alone = activation(probe), activation(probe.flatten())
-        if getattr(image, "shape", None) != probe.shape or not torch.allclose(image.flatten(), alone, equal_nan=True):
-            raise ValueError(f"activation {activation!r} does not act on each entry by itself; a pointwise function is needed")
-        return activation
-    if not isinstance(activation, str) or activation not in ACTIVATIONS:
-        raise ValueError(f"activation is {activation!r}; one of {', '.join(ACTIVATIONS)} or a pointwise callable is needed")
-    return ACTIVATIONS[activation]
+def pointwise(activation: str | Activation) -> Activation:
+    """The activation of this name, or the callable itself. What is one of the four under another name, such as `nn.Tanh()`, becomes it.
+
+    Errors: ValueError for an unknown name, a callable that is not pointwise, or a module with parameters; TypeError for anything else.
+    """
+    if isinstance(activation, str):
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation is {activation!r}; one of {', '.join(ACTIVATIONS)} or a pointwise callable is needed")
+        return ACTIVATIONS[activation]
+    if not callable(activation) or isinstance(activation, type):
+        raise TypeError(f"activation is {activation!r}; one of {', '.join(ACTIVATIONS)} or a pointwise callable is needed")
+    if (name := name_of(activation)) is not None:
+        return ACTIVATIONS[name]
+    if isinstance(activation, nn.Module) and any(True for _ in activation.parameters()):
+        raise ValueError(f"activation {activation!r} has parameters of its own, which would not be trained; a fixed function is needed")
+    probe = torch.tensor([[-5.0, 1.7, 0.3], [4.9, -0.6, -2.2]], device="cpu")  # irregular, so that means, norms and orders show
+    image = activation(probe)
+    entries = probe.view(-1, 1, 1)
+    alone = [activation(entry) for entry in entries]
+    if any(
+        getattr(each, "shape", None) != whole.shape for each, whole in zip([image, *alone], [probe, *probe.view(-1, 1, 1)], strict=True)
+    ):
+        raise ValueError(f"activation {activation!r} changes the shape of its argument; a pointwise function is needed")
+    if not torch.allclose(image.flatten(), torch.cat(alone).flatten(), equal_nan=True):
+        raise ValueError(f"activation {activation!r} does not act on each entry by itself; a pointwise function is needed")
+    return activation
 
 
 def name_of(activation: Activation) -> str | None:
-    """The name of an activation; None for a callable that has none."""
-    return next((name for name, function in ACTIVATIONS.items() if function is activation), None)
+    """The name of an activation, also of what is the same under another name; None for any other callable."""
+    for name, function in ACTIVATIONS.items():
+        if activation is function or any(activation is same for same in SAME[name]):
+            return name
+        if type(activation) in SAME[name] and (name != "softplus" or (activation.beta, activation.threshold) == (1, 20)):
+            return name
+    return None
 
 
 def slopes_of(activation: Activation) -> Slopes:

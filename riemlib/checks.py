@@ -7,6 +7,8 @@ from numbers import Integral, Real
 import torch
 from torch import Tensor
 
+MOST_SEED = 2**31
+
 
 def integer(name: str, value, least: int) -> int:
     """`value` as an int, refused below `least`."""
@@ -24,11 +26,37 @@ def integers(name: str, values, least: int) -> tuple[int, ...]:
     return tuple(integer(name, value, least) for value in values)
 
 
+def seed(value) -> int:
+    """A seed: an integer from 0 to 2³¹ - 1. (The generator reads 32 bits, and minibatches use the upper half.)"""
+    if integer("seed", value, 0) >= MOST_SEED:
+        raise ValueError(f"seed is {value}; an integer below 2³¹ = {MOST_SEED} is needed, since seeds are read modulo 2³²")
+    return int(value)
+
+
 def seeds(values) -> tuple[int, ...]:
-    """Seeds: integers from 0, at least one, each once."""
-    found = integers("seeds", values, 0)
+    """Seeds, at least one, each once."""
+    found = tuple(seed(value) for value in integers("seeds", values, 0))
     if not found or len(set(found)) < len(found):
         raise ValueError(f"seeds are {list(found)}; at least one, each once, is needed")
+    return found
+
+
+def floating(name: str, value) -> torch.dtype:
+    """A dtype that the package computes in, torch.float32 or torch.float64; the default one where it is None."""
+    value = torch.get_default_dtype() if value is None else value
+    if value not in (torch.float32, torch.float64):
+        raise ValueError(f"{name} is {value!r}; torch.float32 or torch.float64 is needed")
+    return value
+
+
+def device(value) -> torch.device:
+    """A device that is there; the default one where it is None."""
+    try:
+        found = torch.get_default_device() if value is None else torch.device(value)
+    except (RuntimeError, TypeError) as reason:
+        raise ValueError(f"device is {value!r}; a device of torch, such as 'cpu' or 'cuda', is needed") from reason
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device is {str(found)!r}, and torch finds {torch.cuda.device_count()} CUDA devices; one that is there is needed")
     return found
 
 
@@ -53,22 +81,48 @@ def real(name: str, value, *, positive: bool = True) -> float:
 
 
 def is_true_or_unknown(condition: Tensor) -> bool:
-    """Whether a one-element tensor is true, or its value cannot be read (on the meta device, inside vmap)."""
+    """Whether a tensor of one element is true, or its value cannot be read: on the meta device, and inside vmap."""
+    if condition.numel() != 1:
+        raise ValueError(f"condition has shape {tuple(condition.shape)}; a tensor of one element is needed")
+    if condition.device.type == "meta":
+        return True
     try:
         return bool(condition)
-    except RuntimeError:
-        return True
+    except RuntimeError as reason:
+        if "vmap" in str(reason):
+            return True
+        raise
 
 
 def tensor(name: str, value, shape: str) -> Tensor:
-    """`value`, refused unless it is a floating-point tensor of finite numbers; `shape` only says what is needed."""
+    """`value`, refused unless it is a dense float32 or float64 tensor of finite numbers. `shape` only says what is needed."""
     if not isinstance(value, Tensor):
         raise TypeError(f"{name} is a {type(value).__name__}; a torch tensor {shape} is needed")
-    if not value.is_floating_point():
-        raise TypeError(f"{name} has dtype {value.dtype}; a floating-point tensor {shape} is needed")
+    if value.layout != torch.strided:
+        raise TypeError(f"{name} has the layout {value.layout}; a dense tensor {shape} is needed: {name}.to_dense()")
+    if value.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"{name} has dtype {value.dtype}; a tensor {shape} of torch.float32 or torch.float64 is needed")
     if not is_true_or_unknown(torch.isfinite(value).all()):
         raise ValueError(f"{name} holds a value that is not finite; finite numbers {shape} are needed")
     return value
+
+
+def same_kind(name: str, value: Tensor, other: str, like: Tensor) -> Tensor:
+    """`value`, refused unless it has the dtype and the device of `like`, which is the argument `other`."""
+    if value.dtype != like.dtype:
+        raise TypeError(f"{name} has dtype {value.dtype}, {other} {like.dtype}; convert one with .to(dtype)")
+    if value.device != like.device:
+        raise ValueError(f"{name} is on {value.device}, {other} on {like.device}; move one with .to(device)")
+    return value
+
+
+def network(net):
+    """`net`, refused unless it is a CkNetwork."""
+    if not all(hasattr(net, name) for name in ("weights", "biases", "stencils", "entries", "first_state")):
+        raise TypeError(
+            f"net is a {type(net).__name__}; a riemlib.CkNetwork is needed (for any other module: pullback_metric, pushforward_of)"
+        )
+    return net
 
 
 def points(x, width: int | None = None, like: Tensor | None = None) -> Tensor:
@@ -77,8 +131,14 @@ def points(x, width: int | None = None, like: Tensor | None = None) -> Tensor:
     tensor("x", x, shape)
     if x.ndim != 2 or x.shape[0] == 0 or x.shape[1] == 0 or (width is not None and x.shape[1] != width):
         raise ValueError(f"x has shape {tuple(x.shape)}; {shape}, a row for each of at least one point, is needed")
-    if like is not None and x.dtype != like.dtype:
-        raise TypeError(f"x has dtype {x.dtype}, the network's weights {like.dtype}; convert one with .to(dtype)")
+    return x if like is None else same_kind("x", x, "the network's weights", like)
+
+
+def batch(name: str, x) -> Tensor:
+    """Points of any shape, (n, ...), n at least 1."""
+    tensor(name, x, "(n, ...)")
+    if x.ndim < 2 or 0 in x.shape:
+        raise ValueError(f"{name} has shape {tuple(x.shape)}; (n, ...), with at least one point and one number for each, is needed")
     return x
 
 
@@ -95,10 +155,10 @@ def labels(label, n: int, classes: int) -> Tensor:
 
 
 def metric(name: str, g, dim: int | None = None) -> Tensor:
-    """Symmetric matrices (..., dim, dim), finite; zero eigenvalues are allowed, negative ones are not."""
+    """Symmetric matrices (..., dim, dim), finite. Whether an eigenvalue is negative is another question: `spectrum`."""
     shape = f"(..., {dim or 'd'}, {dim or 'd'})"
     tensor(name, g, shape)
-    if g.ndim < 2 or g.shape[-1] != g.shape[-2] or (dim is not None and g.shape[-1] != dim):
+    if g.ndim < 2 or g.shape[-1] != g.shape[-2] or 0 in g.shape or (dim is not None and g.shape[-1] != dim):
         raise ValueError(f"{name} has shape {tuple(g.shape)}; {shape} is needed")
     size = g.abs().amax((-2, -1), keepdim=True)
     rounding = 100 * g.shape[-1] * torch.finfo(g.dtype).eps * size
@@ -107,18 +167,20 @@ def metric(name: str, g, dim: int | None = None) -> Tensor:
     return g
 
 
-def positive(name: str, g: Tensor) -> Tensor:
-    """A metric without negative eigenvalues (beyond rounding)."""
-    values = torch.linalg.eigvalsh(g)
+def spectrum(name: str, g: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues and eigenvectors of a metric, by one decomposition, refused where an eigenvalue is negative beyond rounding."""
+    values, vectors = torch.linalg.eigh(g)
     rounding = 100 * g.shape[-1] * torch.finfo(g.dtype).eps * values.abs().amax(-1, keepdim=True)
     if not is_true_or_unknown((values >= -rounding).all()):
         raise ValueError(f"{name} has an eigenvalue {float(values.min()):.3g}; a metric has none below 0")
-    return g
+    return values, vectors
 
 
-def output_metric(eta, dim: int, n: int, like: Tensor) -> Tensor:
-    """A metric on the output, one for all points or one for each, as (n, dim, dim) in the dtype and on the device of `like`."""
-    eta = positive("output_metric", metric("output_metric", eta, dim))
+def output_metric(eta, outputs: Tensor) -> Tensor:
+    """The metric on outputs (n, k): `eta` for all points, (k, k), or for each, (n, k, k), or a function of the outputs. Gives (n, k, k)."""
+    n, dim = outputs.shape
+    eta = metric("output_metric", eta(outputs) if callable(eta) else eta, dim)
     if eta.shape[:-2] not in ((), (n,)):
         raise ValueError(f"output_metric has shape {tuple(eta.shape)}; ({dim}, {dim}) or ({n}, {dim}, {dim}) is needed")
-    return eta.to(like).expand(n, dim, dim)
+    spectrum("output_metric", eta.detach())
+    return same_kind("output_metric", eta, "the outputs", outputs).expand(n, dim, dim)

@@ -60,19 +60,23 @@ def christoffel(metric: Field, x: Float[Tensor, "points dim"]) -> Float[Tensor, 
 def riemann(metric: Field, x: Float[Tensor, "points dim"]) -> Float[Tensor, "points dim dim dim dim"]:
     r"""The Riemann tensor of a metric field, all indices lowered, (n, d, d, d, d):
 
-    $R_{abcd} = g_{ae}\,(\partial_c \Gamma^e{}_{db} - \partial_d \Gamma^e{}_{cb}
-    + \Gamma^e{}_{cf}\Gamma^f{}_{db} - \Gamma^e{}_{df}\Gamma^f{}_{cb})$,
+    $R_{abcd} = \tfrac12(\partial_b\partial_c g_{ad} + \partial_a\partial_d g_{bc}
+    - \partial_a\partial_c g_{bd} - \partial_b\partial_d g_{ac})
+    + g_{ef}\,(\Gamma^e{}_{bc}\Gamma^f{}_{ad} - \Gamma^e{}_{bd}\Gamma^f{}_{ac})$.
 
-    So a surface has the Gaussian curvature $R_{1212} / \det g$, positive on a sphere. Arguments and errors as for `christoffel`.
+    So a surface has the Gaussian curvature $R_{1212} / \det g$, positive on a sphere. Second derivatives of g lose fewer digits, where g is
+    badly conditioned, than derivatives of Γ, which contain the inverse of g. Arguments and errors as for `christoffel`.
     """
     x = checks.points(x)
     field = _pointwise(metric, x)
 
     def at(p: Tensor) -> Tensor:
-        gamma = _christoffel(field, p)
-        slope = jacfwd(lambda p: _christoffel(field, p))(p)  # [e, b, c, d] = ∂_d Γ^e_bc
-        first = slope.permute(0, 2, 3, 1) + torch.einsum("ecf,fdb->ebcd", gamma, gamma)  # ∂_c Γ^e_db + Γ Γ
-        return torch.einsum("ae,ebcd->abcd", field(p), first - first.mT)
+        lowered = _lowered(jacfwd(field)(p))
+        gamma = torch.linalg.solve(field(p), lowered.flatten(1)).view_as(lowered)
+        H = jacfwd(jacfwd(field))(p)  # [a, b, c, d] = ∂_d ∂_c g_ab
+        half = (H.permute(0, 2, 3, 1) + H.permute(2, 0, 1, 3)) / 2  # [a, b, c, d]: ½ (∂_b ∂_c g_ad + ∂_a ∂_d g_bc)
+        first = half + torch.einsum("fad,fbc->abcd", lowered, gamma)
+        return first - first.transpose(2, 3)
 
     return vmap(at)(x)
 
@@ -99,14 +103,19 @@ def gauss_equation(f: Field, x: Float[Tensor, "points dim"]) -> Float[Tensor, "p
 
 
 def _pointwise(metric: Field, x: Tensor) -> Field:
-    """The field at single points, after a check that it gives (n, d, d) at the points themselves."""
-    shape = tuple(metric(x).shape)
-    if shape != (*x.shape, x.shape[1]):
-        raise ValueError(f"metric gives shape {shape} at points {tuple(x.shape)}; {(*x.shape, x.shape[1])} is needed")
+    """The field at single points, after a check that it gives metrics (n, d, d) at the points themselves."""
+    g = metric(x)
+    if getattr(g, "shape", None) != (*x.shape, x.shape[1]):
+        given = f"shape {tuple(g.shape)}" if isinstance(g, Tensor) else f"a {type(g).__name__}"
+        raise ValueError(f"metric gives {given} at points {tuple(x.shape)}; {(*x.shape, x.shape[1])} is needed")
+    checks.metric("metric", g.detach())
     return lambda p: metric(p[None])[0]
 
 
+def _lowered(slope: Tensor) -> Tensor:
+    """Γ with its first index lowered, [d, b, c] = ½ (∂_b g_dc + ∂_c g_db − ∂_d g_bc), from [a, b, c] = ∂_c g_ab."""
+    return (slope.transpose(1, 2) + slope - slope.permute(2, 0, 1)) / 2
+
+
 def _christoffel(field: Field, p: Tensor) -> Tensor:
-    slope = jacfwd(field)(p)  # [d, b, c] = ∂_c g_db
-    lowered = (slope.transpose(1, 2) + slope - slope.permute(2, 0, 1)) / 2  # [d, b, c]: ∂_b g_dc + ∂_c g_db − ∂_d g_bc
-    return torch.einsum("ad,dbc->abc", torch.linalg.inv(field(p)), lowered)
+    return torch.einsum("ad,dbc->abc", torch.linalg.inv(field(p)), _lowered(jacfwd(field)(p)))

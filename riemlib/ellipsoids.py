@@ -8,6 +8,8 @@ from torch import Tensor
 
 from . import checks
 
+HIDDEN = 4  # an eigenvalue within so many roundings of g says nothing
+
 
 def squared_length(g: Float[Tensor, "points dim dim"], dx: Float[Tensor, "points dim"]) -> Float[Tensor, " points"]:
     """ds² = g_ab dx^a dx^b of a displacement at each point (Eq. 13).
@@ -24,57 +26,80 @@ def squared_length(g: Float[Tensor, "points dim dim"], dx: Float[Tensor, "points
 class Balls:
     """One ellipsoid {v : g_ab v^a v^b <= radius²} for each point: its semi-axes, the longest first, along the columns of `directions`."""
 
-    axes: Float[Tensor, "points dim"]
-    directions: Float[Tensor, "points dim dim"]
+    axes: Float[Tensor, "*points dim"]
+    directions: Float[Tensor, "*points dim dim"]
+    radius: float
 
     def outline(self, centres: Float[Tensor, "points 2"], count: int = 97) -> Float[Tensor, "points count 2"]:
-        """The ellipses about the points as closed curves, for width 2. An infinite axis gives an infinite curve."""
+        """The ellipses about the points as closed curves (n, count, 2), for width 2. An infinite axis gives an infinite curve.
+
+        Errors: ValueError where the balls are not one ellipse of the plane for each centre.
+        """
+        centres = checks.points(centres, 2)
+        if self.axes.shape != centres.shape:
+            given = f"centres has shape {tuple(centres.shape)}, the axes of the balls {tuple(self.axes.shape)}"
+            raise ValueError(f"{given}; (n, 2) for both is needed: only a ball of a plane has an outline")
         angle = torch.linspace(0, 2 * torch.pi, count, dtype=self.axes.dtype, device=self.axes.device)
         circle = torch.stack([angle.cos(), angle.sin()])
         return centres[:, None] + ((self.directions * self.axes[:, None, :]) @ circle).mT
 
+    @property
+    def condition_number(self) -> Float[Tensor, "*points"]:
+        """The largest eigenvalue of g over the least: the squared ratio of the axes. Infinite where g is degenerate."""
+        return (self.axes[..., 0] / self.axes[..., -1]).square().masked_fill(self.axes[..., 0].isinf(), torch.inf)
 
-def balls(g: Float[Tensor, "points dim dim"], radius: float) -> Balls:
-    """Balls of constant ds = radius (Eq. 13, Figure 3): semi-axes radius / √λ along the eigenvectors of g, infinite where g is degenerate.
+    @property
+    def log_volume(self) -> Float[Tensor, "*points"]:
+        """log √det g: the logarithm, in nats, of how much larger a small volume becomes. Minus infinity where g is degenerate."""
+        return -(self.axes / self.radius).log().sum(-1)
 
-    `radius` is in the units of the output, the axes in the units of the coordinates of g. An eigenvalue counts as zero below d × machine
-    epsilon of the largest. Errors: ValueError for a radius that is not positive, or a g that is not symmetric or has a negative eigenvalue.
+
+def balls(g: Float[Tensor, "*points dim dim"], radius: float) -> Balls:
+    """Balls of constant ds = radius (Eq. 13, Figure 3): semi-axes radius / √λ along the eigenvectors of g, infinite where g is singular.
+
+    `radius` is in the units of the output, the axes in the units of the coordinates of g. Where P is known, use `balls_of`: the rounding of
+    g = P^T P hides small eigenvalues that P still holds. An axis is infinite only where elimination finds that g is exactly singular.
+    Errors: ValueError for a radius that is not positive, a g that is not symmetric or has a negative eigenvalue, or one whose least
+    eigenvalue is lost in the rounding of g.
     """
-    radius = checks.real("radius", radius)
-    g = checks.positive("g", checks.metric("g", g))
-    values, directions = torch.linalg.eigh(g)
-    zero = values <= g.shape[-1] * torch.finfo(g.dtype).eps * values[..., -1:].clamp(min=0)
-    return Balls(radius * values.masked_fill(zero, 0).rsqrt(), directions)
+    radius, g = checks.real("radius", radius), checks.metric("g", g)
+    values, directions = checks.spectrum("g", g)
+    small = values <= HIDDEN * g.shape[-1] * torch.finfo(g.dtype).eps * values[..., -1:]
+    singular = (torch.linalg.lu_factor_ex(g.detach()).info > 0)[..., None]
+    if not checks.is_true_or_unknown((~small | singular).all()):
+        hidden = int((small & ~singular).any(-1).sum())
+        why = f"g has an eigenvalue that its own rounding hides at {hidden} of {small[..., 0].numel()} points"
+        raise ValueError(f"{why}; its pushforward is needed: balls_of(P, radius), or geometry(net, x).balls(radius)")
+    return Balls(radius * values.masked_fill(small, 0).rsqrt(), directions, radius)
 
 
-def balls_of(P: Float[Tensor, "points out dim"], radius: float) -> Balls:
+def balls_of(P: Float[Tensor, "*points out dim"], radius: float) -> Balls:
     """The balls of the metric g = P^T P, from a pushforward or any Jacobian P, (n, r, d): semi-axes radius / σ (Eq. 13, Figure 3).
 
     σ are the singular values of P. They keep twice as many digits as the eigenvalues σ² of g. Units are as in `balls`. A singular value
-    counts as zero below max(r, d) × machine epsilon of the largest.
+    counts as zero below max(r, d) × machine epsilon of the largest. Then the axis is infinite.
     Errors: ValueError for a radius that is not positive, or P that is not (n, r, d).
     """
     radius, P = checks.real("radius", radius), checks.tensor("P", P, "(n, r, d)")
-    if P.ndim != 3 or 0 in P.shape:
+    if P.ndim < 2 or 0 in P.shape:
         raise ValueError(f"P has shape {tuple(P.shape)}; (n, r, d), a Jacobian at each of at least one point, is needed")
     _, values, V = torch.linalg.svd(P, full_matrices=True)
-    values = torch.nn.functional.pad(values, (0, P.shape[2] - values.shape[1])).flip(-1)
-    zero = values <= max(P.shape[1:]) * torch.finfo(P.dtype).eps * values[:, -1:]
-    return Balls(radius / values.masked_fill(zero, 0), V.mT.flip(-1))
+    values = torch.nn.functional.pad(values, (0, P.shape[-1] - values.shape[-1])).flip(-1)
+    zero = values <= max(P.shape[-2:]) * torch.finfo(P.dtype).eps * values[..., -1:]
+    return Balls(radius / values.masked_fill(zero, 0), V.mT.flip(-1), radius)
 
 
-def condition_number(g: Float[Tensor, "points dim dim"]) -> Float[Tensor, " points"]:
-    """The largest eigenvalue of g over the least: the squared ratio of a ball's axes. Infinite where g is degenerate.
-
-    Errors: as for `balls`.
-    """
-    axes = balls(g, 1.0).axes
-    return (axes[:, 0] / axes[:, -1]).square().masked_fill(axes[:, 0].isinf(), torch.inf)
-
-
-def log_volume(g: Float[Tensor, "points dim dim"]) -> Float[Tensor, " points"]:
-    """log √det g: the logarithm, in nats, of how much larger a small volume becomes. Minus infinity where g is degenerate.
+def condition_number(g: Float[Tensor, "*points dim dim"]) -> Float[Tensor, "*points"]:
+    """`balls(g, 1).condition_number`: the largest eigenvalue of g over the least. From P: `balls_of(P, 1).condition_number`.
 
     Errors: as for `balls`.
     """
-    return -balls(g, 1.0).axes.log().sum(-1)
+    return balls(g, 1.0).condition_number
+
+
+def log_volume(g: Float[Tensor, "*points dim dim"]) -> Float[Tensor, "*points"]:
+    """`balls(g, 1).log_volume`: log √det g. From P: `balls_of(P, 1).log_volume`.
+
+    Errors: as for `balls`.
+    """
+    return balls(g, 1.0).log_volume

@@ -15,21 +15,24 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.func import jacrev, jvp, vmap
+from torch.func import jvp
 
 from . import checks
 from .ellipsoids import Balls, balls_of
 from .networks import CkNetwork, advance, affine, combine
 
+OutputMetric = Tensor | Callable[[Tensor], Tensor]  # (k, k), (n, k, k), or a function of the outputs (n, k) with such a result
 
-def forward_pass(net: CkNetwork, x: Float[Tensor, "points _"]) -> tuple[list[list[Tensor]], list[Tensor]]:
+
+def forward_pass(net: CkNetwork, x: Float[Tensor, "points _"], *, differentiable: bool = False) -> tuple[list[list[Tensor]], list[Tensor]]:
     """The states at every layer, as lists of D_i, (d_l, n) each, and f'(z^(l)) of every layer, (d_{l+1}, n) each.
 
-    f' is the forward-mode derivative of the activation, whatever it is. The weights are constants: derivatives flow to the points alone.
+    f' is the forward-mode derivative of the activation, whatever it is. Derivatives flow to the points, and to the weights only where
+    `differentiable`.
     """
-    states, slopes = [net.first_state(x)], []
+    states, slopes = [checks.network(net).first_state(x)], []
     for W, b, stencil in zip(net.weights, net.biases, net.stencils, strict=True):
-        z = affine(W.detach(), states[-1][0], b.detach())
+        z = affine(W, states[-1][0], b) if differentiable else affine(W.detach(), states[-1][0], b.detach())
         f, slope = jvp(net.activation, (z,), (torch.ones_like(z),))
         slopes.append(slope)
         states.append(advance(states[-1], f, stencil))
@@ -48,7 +51,9 @@ def pull_back(covectors: Tensor, W: Tensor, slope: Tensor, stencil: list[list[fl
     return torch.stack([torch.zeros_like(through) if block is None else block for block in blocks], 1)
 
 
-def backward_sweep(net: CkNetwork, slopes: list[Tensor], output: Tensor, layer: int = 0) -> Iterator[Tensor]:
+def backward_sweep(
+    net: CkNetwork, slopes: list[Tensor], output: Tensor, layer: int = 0, *, differentiable: bool = False
+) -> Iterator[Tensor]:
     """Covectors `output` (r, d_L, n) on x^(L), pulled back to the layers L, L - 1, ..., `layer`: each (r, s, d, n) (Eqs. 12, 15)."""
     if net.entries[-1] == 1:
         swept = output[:, None]
@@ -56,7 +61,8 @@ def backward_sweep(net: CkNetwork, slopes: list[Tensor], output: Tensor, layer: 
         swept = torch.cat([output[:, None], output.new_zeros(len(output), net.entries[-1] - 1, *output.shape[1:])], 1)
     yield swept
     for l in reversed(range(layer, len(slopes))):
-        swept = pull_back(swept, net.weights[l].detach(), slopes[l], net.stencils[l])
+        W = net.weights[l] if differentiable else net.weights[l].detach()
+        swept = pull_back(swept, W, slopes[l], net.stencils[l])
         yield swept
 
 
@@ -69,39 +75,18 @@ def jacobians(net: CkNetwork, x: Float[Tensor, "points _"]) -> list[Float[Tensor
     return found
 
 
-def pushforward(net: CkNetwork, x: Float[Tensor, "points _"], layer: int = 0) -> Float[Tensor, "points out _"]:
+def pushforward(
+    net: CkNetwork, x: Float[Tensor, "points _"], layer: int = 0, *, differentiable: bool = False
+) -> Float[Tensor, "points out _"]:
     """P of Eq. 12, (n, d_L, s_l): the product of the Jacobians from the last layer (leftmost) down to `layer`, onto x^(L).
 
-    Errors: ValueError for a layer outside 0 to L.
+    `differentiable` as in `geometry`. Errors: ValueError for a layer outside 0 to L.
     """
-    if checks.integer("layer", layer, 0) > len(net.weights):
+    if checks.integer("layer", layer, 0) > len(checks.network(net).weights):
         raise ValueError(f"layer is {layer}; 0 to {len(net.weights)} is needed")
-    slopes = forward_pass(net, x)[1]
-    *_, P = backward_sweep(net, slopes, _identity(net.widths[-1], slopes[-1]), layer)
+    slopes = forward_pass(net, x, differentiable=differentiable)[1]
+    *_, P = backward_sweep(net, slopes, _identity(net.widths[-1], slopes[-1]), layer, differentiable=differentiable)
     return _points_first(P)
-
-
-def pullback_metrics(
-    net: CkNetwork, x: Float[Tensor, "points _"], output_metric: Float[Tensor, "..."] | None = None
-) -> list[Float[Tensor, "points _ _"]]:
-    """The metric at every layer, L + 1 tensors (n, s_l, s_l), in one backward sweep (Eqs. 9, 10).
-
-    P is swept instead of g, whose recursion in both indices is Eq. 9. So every g = P^T eta P is symmetric and positive to rounding of its
-    own size, however much the layers have squeezed it.
-
-    `output_metric` is the metric on x^(L) (Eq. 8), (d_L, d_L) or one for each point (n, d_L, d_L). It is Euclidean unless given. The
-    differences that an order above 1 carries have length 0 there. A squared length is in the units of the output coordinates squared.
-    Errors: ValueError for an output metric that is not symmetric, or has a negative eigenvalue.
-
-    >>> net = CkNetwork([2, 2, 2], seed=0)
-    >>> [tuple(g.shape) for g in pullback_metrics(net, torch.zeros(5, 2))]
-    [(5, 2, 2), (5, 2, 2), (5, 2, 2)]
-    """
-    slopes = forward_pass(net, x)[1]
-    output = _identity(net.widths[-1], slopes[-1])
-    if output_metric is not None:
-        output = _square_root(checks.output_metric(output_metric, net.widths[-1], len(x), x)).movedim(0, -1)
-    return [_gram(P) for P in backward_sweep(net, slopes, output)][::-1]
 
 
 @dataclass(frozen=True)
@@ -111,48 +96,53 @@ class Geometry:
     x: list[Float[Tensor, "points _"]]
     P: list[Float[Tensor, "points out _"]]
     g: list[Float[Tensor, "points _ _"]]
-    root: Float[Tensor, "points out out"] | None = None  # R with R^T R = eta, where eta is not Euclidean
+    eta: Float[Tensor, "points out out"] | None = None  # the metric on x^(L), where it is not Euclidean
 
     def balls(self, radius: float) -> list[Balls]:
         """The balls of constant ds = radius at every layer (Eq. 13), from P: `balls_of`."""
-        return [balls_of(P if self.root is None else self.root @ P, radius) for P in self.P]
+        if self.eta is None:
+            return [balls_of(P, radius) for P in self.P]
+        values, vectors = torch.linalg.eigh(self.eta)
+        root = values.clamp(min=0).sqrt()[..., None] * vectors.mT  # root^T root = eta
+        return [balls_of(root @ P, radius) for P in self.P]
 
 
-def geometry(net: CkNetwork, x: Float[Tensor, "points _"], output_metric: Float[Tensor, "..."] | None = None) -> Geometry:
-    """Coordinates, pushforwards and metrics at every layer (Eqs. 1-4, 10, 12), from one forward and one backward pass.
+def geometry(
+    net: CkNetwork, x: Float[Tensor, "points _"], output_metric: OutputMetric | None = None, *, differentiable: bool = False
+) -> Geometry:
+    """Coordinates, pushforwards and metrics at every layer (Eqs. 1-4, 9, 10, 12), from one forward and one backward pass.
 
-    `output_metric` and errors as in `pullback_metrics`.
+    P is swept instead of g, whose recursion in both indices is Eq. 9. So every g = P^T eta P is symmetric and positive to rounding of its
+    own size, however much the layers have squeezed it.
+
+    `output_metric` is the metric on x^(L) (Eq. 8): (d_L, d_L), one for each point (n, d_L, d_L), or a function of x^(L) that returns one.
+    It is Euclidean unless given. The differences that an order above 1 carries have length 0 there. A squared length is in the units of
+    the output coordinates squared. Derivatives flow to the points, and to the weights only where `differentiable`.
+    Errors: ValueError for an output metric that is not symmetric, or has a negative eigenvalue.
 
     >>> found = geometry(CkNetwork([2, 2, 2], seed=0), torch.zeros(5, 2))
-    >>> tuple(found.P[0].shape), tuple(found.balls(0.1)[0].axes.shape)
+    >>> tuple(found.g[0].shape), tuple(found.balls(0.1)[0].axes.shape)
     ((5, 2, 2), (5, 2))
     """
-    states, slopes = forward_pass(net, x)
-    sweep = list(backward_sweep(net, slopes, _identity(net.widths[-1], slopes[-1])))[::-1]
-    P = [_points_first(swept) for swept in sweep]
-    root = None if output_metric is None else _square_root(checks.output_metric(output_metric, net.widths[-1], len(x), x))
-    g = [_gram(swept) for swept in sweep] if root is None else [(root @ p).mT @ (root @ p) for p in P]
-    return Geometry([state[0].mT for state in states], P, g, root)
-
-
-def pullback_metric(
-    f: Callable[[Tensor], Tensor], x: Float[Tensor, "points dim"], output_metric: Float[Tensor, "..."] | None = None
-) -> Float[Tensor, "points dim dim"]:
-    """The reference: J^T eta J of any map by automatic differentiation, (n, d, d) (Def. 4.3, Eqs. 8, 9).
-
-    `f` is a callable or module that takes a single point (d,) or, failing that, a batch (n, d) whose rows it treats independently.
-    Errors: ValueError for an output metric of the wrong shape, not symmetric, or with a negative eigenvalue.
-    """
-    x = checks.points(x)
-    try:
-        takes_points = f(x[0]).ndim == 1
-    except Exception:  # not a function of single points: f itself says why, if it is none of batches either
-        takes_points = False
-    batched = vmap(f) if takes_points else f
-    J = jacrev(lambda x: batched(x).sum(0))(x).movedim(1, 0)  # rows are independent: one backward pass an output
+    states, slopes = forward_pass(net, x, differentiable=differentiable)
+    sweep = list(backward_sweep(net, slopes, _identity(net.widths[-1], slopes[-1]), differentiable=differentiable))[::-1]
+    x, P = [state[0].mT for state in states], [_points_first(swept) for swept in sweep]
     if output_metric is None:
-        return J.mT @ J
-    return J.mT @ checks.output_metric(output_metric, J.shape[1], len(x), x) @ J
+        return Geometry(x, P, [_gram(swept) for swept in sweep])
+    eta = checks.output_metric(output_metric, x[-1])
+    return Geometry(x, P, [p.mT @ eta @ p for p in P], eta)
+
+
+def pullback_metrics(
+    net: CkNetwork, x: Float[Tensor, "points _"], output_metric: OutputMetric | None = None, *, differentiable: bool = False
+) -> list[Float[Tensor, "points _ _"]]:
+    """The metric at every layer, L + 1 tensors (n, s_l, s_l), in one backward sweep (Eqs. 9, 10): `geometry(...).g`.
+
+    >>> net = CkNetwork([2, 2, 2], seed=0)
+    >>> [tuple(g.shape) for g in pullback_metrics(net, torch.zeros(5, 2))]
+    [(5, 2, 2), (5, 2, 2), (5, 2, 2)]
+    """
+    return geometry(net, x, output_metric, differentiable=differentiable).g
 
 
 def _identity(dim: int, like: Tensor) -> Tensor:
@@ -170,12 +160,6 @@ def _gram(P: Tensor) -> Tensor:
     for row in P[1:]:
         g = torch.addcmul(g, row[:, None], row)
     return g.permute(2, 0, 1)
-
-
-def _square_root(eta: Tensor) -> Tensor:
-    """R with R^T R = eta, for a metric that may be degenerate."""
-    values, vectors = torch.linalg.eigh(eta)
-    return values.clamp(min=0).sqrt()[..., None] * vectors.mT
 
 
 def _points_first(g: Tensor) -> Tensor:
