@@ -119,9 +119,8 @@ def same_kind(name: str, value: Tensor, other: str, like: Tensor) -> Tensor:
 def network(net):
     """`net`, refused unless it is a CkNetwork."""
     if not all(hasattr(net, name) for name in ("weights", "biases", "stencils", "entries", "first_state")):
-        raise TypeError(
-            f"net is a {type(net).__name__}; a riemlib.CkNetwork is needed (for any other module: pullback_metric, pushforward_of)"
-        )
+        other = "for another module use pullback_metric or pushforward_of"
+        raise TypeError(f"net is a {type(net).__name__}; a riemlib.CkNetwork is needed ({other})")
     return net
 
 

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -16,22 +17,26 @@ class Sample:
 
     x: Float[Tensor, "points dim"]
     label: Int64[Tensor, " points"]
-    position: Float[Tensor, " points"]  # along its arm, in [0, 1]
+    position: Float[Tensor, " points"] | None = None  # along its arm, in [0, 1]
 
     def __len__(self) -> int:
         return len(self.x)
 
     def to(self, *where) -> "Sample":
         """The same sample on another device or in another floating-point dtype."""
-        return Sample(self.x.to(*where), self.label.to(self.x.to(*where).device), self.position.to(*where))
+        x = self.x.to(*where)
+        return Sample(x, self.label.to(x.device), None if self.position is None else self.position.to(*where))
 
 
-def spiral(n, *, turns=1.0, arms=2, noise=0.0, seed=0, dtype=None, device=None) -> Sample:
+def spiral(n, *, turns=1.0, arms=2, noise=0.0, positions="even", seed=0, dtype=None, device=None) -> Sample:
     r"""Archimedean spiral arms in the plane, one class each (the paper gives no formula; this one is ours).
 
     Arm $j$ is $r(t)\,(\cos\theta, \sin\theta)$ with $r = 0.1 + 0.9\,t$ and $\theta = 2\pi\,(\text{turns}\; t + j/\text{arms})$,
-    at evenly spaced positions $t \in [0, 1]$; `noise` is the standard deviation of a Gaussian displacement drawn from `seed`.
-    Errors: ValueError for fewer points than arms, fewer than one arm, a non-finite or negative `turns` or `noise`.
+    at positions $t \in [0, 1]$ that are evenly spaced (`even`), or independent and uniform, drawn from `seed` (`random`). `noise` is the
+    standard deviation of a Gaussian displacement drawn from `seed`.
+    An even sample with two arms is its own mirror image. Then, on the whole sample, the gradient of every bias of a tanh network is 0 by
+    symmetry, and an optimiser that divides by the size of the gradient turns rounding into steps. Train on random positions.
+    Errors: ValueError for fewer points than arms, fewer than one arm, a non-finite or negative `turns` or `noise`, other `positions`.
 
     >>> spiral(6, arms=3).label.tolist()
     [0, 0, 1, 1, 2, 2]
@@ -40,15 +45,21 @@ def spiral(n, *, turns=1.0, arms=2, noise=0.0, seed=0, dtype=None, device=None) 
     n = checks.integer("n", n, arms)
     turns = checks.real("turns", turns, positive=False)
     noise = checks.real("noise", noise, positive=False)
-    where = {"dtype": dtype or torch.get_default_dtype(), "device": device or torch.get_default_device()}
+    where = {"dtype": checks.floating("dtype", dtype), "device": checks.device(device)}
     sizes = [n // arms + (arm < n % arms) for arm in range(arms)]
     exact = {"dtype": torch.float64, "device": "cpu"}  # the same points for every dtype and device
-    t = torch.cat([torch.linspace(0, 1, size, **exact) for size in sizes])
+    generator = torch.Generator().manual_seed(checks.seed(seed))
+    if positions == "even":
+        t = torch.cat([torch.linspace(0, 1, size, **exact) for size in sizes])
+    elif positions == "random":
+        t = torch.cat([torch.rand(size, **exact, generator=generator).sort().values for size in sizes])
+    else:
+        raise ValueError(f"positions is {positions!r}; 'even' or 'random' is needed")
     arm = torch.cat([torch.full((size,), j, **exact) for j, size in enumerate(sizes)])
     angle = 2 * math.pi * (turns * t + arm / arms)
     x = (0.1 + 0.9 * t)[:, None] * torch.stack([angle.cos(), angle.sin()], 1)
     if noise:
-        x = x + noise * torch.randn(x.shape, **exact, generator=torch.Generator().manual_seed(seed))
+        x = x + noise * torch.randn(x.shape, **exact, generator=generator)
     return Sample(x.to(**where), arm.to(where["device"], torch.int64), t.to(**where))
 
 
@@ -59,6 +70,7 @@ def polar(sample: Sample, turns: float | None = None) -> Sample:
     continuous on each arm: the angle of the first arm at the radius of the point, plus the angle from there to the point, which is taken
     between $-\pi/2$ and $3\pi/2$.
     """
+    checks.points(sample.x, 2)
     r, theta = sample.x.norm(dim=1), torch.atan2(sample.x[:, 1], sample.x[:, 0])
     if turns is not None:
         along = 2 * math.pi * checks.real("turns", turns) * (r - 0.1) / 0.9
@@ -80,11 +92,39 @@ def annulus(n, *, disc=0.5, inner=0.7, outer=1.0, seed=0, dtype=None, device=Non
     radii = [checks.real(name, value) for name, value in (("disc", disc), ("inner", inner), ("outer", outer))]
     if not radii[0] < radii[1] < radii[2]:
         raise ValueError(f"disc, inner and outer are {radii}; increasing radii are needed")
-    where = {"dtype": dtype or torch.get_default_dtype(), "device": device or torch.get_default_device()}
+    where = {"dtype": checks.floating("dtype", dtype), "device": checks.device(device)}
     exact = {"dtype": torch.float64, "device": "cpu"}
     label = torch.arange(n, device="cpu") >= n // 2
-    area, angle = torch.rand(2, n, **exact, generator=torch.Generator().manual_seed(seed))
+    area, angle = torch.rand(2, n, **exact, generator=torch.Generator().manual_seed(checks.seed(seed)))
     least, most = (torch.tensor(pair, **exact)[label.long()].square() for pair in ((0.0, radii[1]), (radii[0], radii[2])))
     r = (least + area * (most - least)).sqrt()
     x = r[:, None] * torch.stack([(2 * math.pi * angle).cos(), (2 * math.pi * angle).sin()], 1)
     return Sample(x.to(**where), label.to(where["device"], torch.int64), angle.to(**where))
+
+
+def as_sample(data, like: Tensor) -> tuple[Sample, tuple]:
+    """Points and labels as a `Sample` of the dtype and on the device of `like`, and what each class number stands for.
+
+    `data` is a Sample or a pair (x, label): tensors, arrays, lists, or columns of a DataFrame. Labels that are not integers, such as strings,
+    are numbered in sorted order. Errors: TypeError for another kind of data; ValueError for lengths that differ, numbers that are not finite.
+    """
+    if hasattr(data, "x") and hasattr(data, "label"):
+        data = data.x, data.label
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        raise TypeError(f"sample is a {type(data).__name__}; a Sample, or a pair (x, label), is needed")
+    (x, label), named = data, False
+    x = x if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x, dtype=np.float64), device="cpu")
+    if x.is_complex() or x.layout != torch.strided:
+        raise TypeError(f"x has dtype {x.dtype} and layout {x.layout}; a dense tensor of real numbers is needed")
+    x = checks.points(x.detach().to(like))
+    if not isinstance(label, Tensor):
+        names = np.asarray(label)
+        if named := names.dtype.kind not in "iuf":
+            classes, names = np.unique(names, return_inverse=True)
+        label = torch.as_tensor(names, device="cpu").flatten()
+    if label.is_floating_point() or label.is_complex() or label.dtype == torch.bool:
+        raise TypeError(f"label has dtype {label.dtype}; integers from 0, or names of classes, are needed")
+    if label.shape != (len(x),):
+        raise ValueError(f"x has shape {tuple(x.shape)}, label {tuple(label.shape)}; one label for each point is needed")
+    label = label.to(x.device, torch.int64)
+    return Sample(x, label), tuple(classes.tolist()) if named else tuple(range(int(label.max()) + 1))

@@ -53,9 +53,7 @@ def _linearised(f: Callable[[Tensor], Tensor], x: Tensor, differentiable: bool) 
     x = checks.batch("x", x)
     for module in f.modules() if isinstance(f, nn.Module) else ():
         if module.training and isinstance(module, TRAINING):
-            raise ValueError(
-                f"f has a {type(module).__name__} in training mode, so it is no map of each point by itself; call f.eval() first"
-            )
+            raise ValueError(f"f has a {type(module).__name__} in training mode, so it is no map of single points; call f.eval() first")
     by_batch = []
 
     def outputs(x: Tensor) -> Tensor:
@@ -76,7 +74,7 @@ def _linearised(f: Callable[[Tensor], Tensor], x: Tensor, differentiable: bool) 
 
 
 def _evaluated(f: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, bool]:
-    """f at all points, and whether f is a map of batches, that is, gives a result for each point. Otherwise it is tried on single points."""
+    """f at all points, and whether f is a map of batches (its result has one entry for each point). If not, it is tried on single points."""
     reason = None
     try:
         y = f(x)

@@ -123,7 +123,7 @@ class CkNetwork(nn.Module):
             self.stencils.append(stencil(k, self.entries[-1], h))
             self.entries.append(len(self.stencils[-1]))
 
-        new = {"dtype": dtype or torch.get_default_dtype(), "device": device or torch.get_default_device()}
+        new = {"dtype": checks.floating("dtype", dtype), "device": checks.device(device)}
         layers, times = ([self.widths[:2]], depth) if shared else (list(pairwise(self.widths)), 1)
         self.weights = nn.ParameterList([nn.Parameter(torch.empty(b, a, **new)) for a, b in layers] * times)
         self.biases = nn.ParameterList([nn.Parameter(torch.empty(b, **new)) for _, b in layers] * times)
@@ -198,7 +198,7 @@ class CkNetwork(nn.Module):
 
     def draw(self, seed: int) -> list[Tensor]:
         """The initial parameters of this seed, in float64 on the CPU, in the order of `parameters()`."""
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(checks.seed(seed))
         return [glorot(tuple(parameter.shape), generator) for parameter in self.parameters()]
 
     @torch.no_grad()

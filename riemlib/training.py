@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from . import checks
-from .data import Sample
+from .data import Sample, as_sample
 from .networks import CkNetwork, affine, evolve
 
 #: Added to a seed, so that its minibatches are not drawn from the same numbers as its weights (the generator reads 32 bits)
@@ -53,7 +53,8 @@ class Fit(TrainingResult):
     networks: list[CkNetwork]
     error: Float[Tensor, " seeds"]  # share of all points misclassified
     loss: Float[Tensor, "seeds updates"]  # cross-entropy of each minibatch, in nats
-    snapshots: dict[int, list[CkNetwork]]  # networks after so many updates, where asked for
+    snapshots: dict[int, list[CkNetwork]]  # networks after these numbers of updates, where asked for
+    classes: tuple  # what each class number stands for
 
     @property
     def late_loss(self) -> Float[Tensor, " seeds"]:
@@ -63,7 +64,7 @@ class Fit(TrainingResult):
 
 def fit(
     net: CkNetwork,
-    sample: Sample,
+    sample: Sample | tuple,
     *,
     seeds: Iterable[int],
     batch_size: int,
@@ -76,7 +77,8 @@ def fit(
 ) -> Fit:
     """Trains a copy of `net` for every seed, all at once: softmax cross-entropy, Adam, cosine decay from `learning_rate` to 0.
 
-    `net` is the template and stays as it is. Each seed draws its own Glorot weights and its own minibatches: for every epoch a new
+    `sample` is a Sample, or a pair (x, label) of tensors, arrays or DataFrame columns. It is converted to the dtype and device of `net`.
+    Labels that are names are numbered: `Fit.classes` says which is which. `net` is the template and stays as it is. Each seed draws its own Glorot weights and its own minibatches: for every epoch a new
     permutation of the points, cut into batches, without the remainder. Neither depends on which other seeds run beside it, on the device or
     on the dtype. With `compile` torch.compile is used; where that fails, a warning says so. `snapshots` keeps the networks after these
     numbers of updates; 0 stands for the initial networks.
@@ -86,16 +88,17 @@ def fit(
 
     >>> run = fit(CkNetwork([2] * 4), spiral(100), seeds=range(8), batch_size=50, updates=200, learning_rate=1e-2)  # doctest: +SKIP
     """
-    seeds = checks.seeds(seeds)
-    device = torch.device(device or net.readout.weight.device)
-    x = checks.points(sample.x, net.widths[0], like=net.readout.weight).mT.to(device).contiguous()
-    label = checks.labels(sample.label, len(sample), net.readout.out_features).to(device)
+    seeds, like = checks.seeds(seeds), checks.network(net).readout.weight
+    device = like.device if device is None else checks.device(device)
+    sample, classes = as_sample(sample, like.to(device))
+    x = checks.points(sample.x, net.widths[0]).mT.contiguous()
+    label = checks.labels(sample.label, len(sample), net.readout.out_features)
     batch_size = checks.integer("batch_size", batch_size, 1)
     if batch_size > len(sample):
         raise ValueError(f"batch_size is {batch_size}, the sample has {len(sample)} points; a batch no larger than the sample is needed")
     updates = checks.integer("updates", updates, 0)
     learning_rate = checks.real("learning_rate", learning_rate)
-    if any(not 0 <= at <= updates for at in snapshots):
+    if any(at > updates for at in checks.integers("snapshots", snapshots, 0)):
         raise ValueError(f"snapshots are {list(snapshots)}; updates from 0 to {updates} are needed")
 
     drawn = torch.stack([torch.cat([value.flatten() for value in net.draw(seed)]) for seed in seeds])
@@ -114,7 +117,7 @@ def fit(
     with torch.no_grad():
         error = (ensemble.logits(each_seed).argmax(1) != label).to(loss.dtype).mean(1)
     finite = loss.isfinite().all(1) & ensemble.flat.isfinite().all(1)
-    result = Fit(seeds, ensemble.networks(), error.masked_fill(~finite, torch.nan), loss, kept)
+    result = Fit(seeds, ensemble.networks(), error.masked_fill(~finite, torch.nan), loss, kept, classes)
     if not checks.is_true_or_unknown(finite.all()):
         warnings.warn(f"{len(result.diverged)} of {len(seeds)} seeds diverged: {list(result.diverged)}", RuntimeWarning, stacklevel=2)
     return result
