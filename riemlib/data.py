@@ -105,8 +105,8 @@ def annulus(n, *, disc=0.5, inner=0.7, outer=1.0, seed=0, dtype=None, device=Non
 def as_sample(data, like: Tensor) -> tuple[Sample, tuple]:
     """Points and labels as a `Sample` of the dtype and on the device of `like`, and what each class number stands for.
 
-    `data` is a Sample or a pair (x, label): tensors, arrays, lists, or columns of a DataFrame. Labels that are not integers, such as strings,
-    are numbered in sorted order. Errors: TypeError for another kind of data; ValueError for lengths that differ, numbers that are not finite.
+    `data` is a Sample or a pair (x, label): tensors, arrays, lists, or columns of a DataFrame. Labels that are names are numbered in sorted
+    order. Errors: TypeError for another kind of data; ValueError for lengths that differ, or numbers that are not finite.
     """
     if hasattr(data, "x") and hasattr(data, "label"):
         data = data.x, data.label

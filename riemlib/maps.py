@@ -74,7 +74,7 @@ def _linearised(f: Callable[[Tensor], Tensor], x: Tensor, differentiable: bool) 
 
 
 def _evaluated(f: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, bool]:
-    """f at all points, and whether f is a map of batches (its result has one entry for each point). If not, it is tried on single points."""
+    """f at all points, and whether it is a map of batches: one result for each point. If not, it is tried on single points."""
     reason = None
     try:
         y = f(x)

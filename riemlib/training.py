@@ -77,11 +77,11 @@ def fit(
 ) -> Fit:
     """Trains a copy of `net` for every seed, all at once: softmax cross-entropy, Adam, cosine decay from `learning_rate` to 0.
 
-    `sample` is a Sample, or a pair (x, label) of tensors, arrays or DataFrame columns. It is converted to the dtype and device of `net`.
-    Labels that are names are numbered: `Fit.classes` says which is which. `net` is the template and stays as it is. Each seed draws its own Glorot weights and its own minibatches: for every epoch a new
-    permutation of the points, cut into batches, without the remainder. Neither depends on which other seeds run beside it, on the device or
-    on the dtype. With `compile` torch.compile is used; where that fails, a warning says so. `snapshots` keeps the networks after these
-    numbers of updates; 0 stands for the initial networks.
+    `net` is the template and stays as it is. `sample` is a Sample, or a pair (x, label) of tensors, arrays or DataFrame columns. It is
+    converted to the dtype and device of `net`. Labels that are names are numbered: `Fit.classes` says which is which.
+    Each seed draws its own Glorot weights and its own minibatches: for every epoch a new permutation of the points, cut into batches,
+    without the remainder. Neither depends on which other seeds run beside it, on the device or on the dtype. With `compile` torch.compile is
+    used; where that fails, a warning says so. `snapshots` keeps the networks after these numbers of updates; 0 stands for the initial ones.
 
     Errors: ValueError for a batch larger than the sample, no or repeated seeds, labels out of range, a snapshot beyond the last update.
     Seeds that diverge are named in a RuntimeWarning and in `Fit.diverged`. Their error is NaN.
