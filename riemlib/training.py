@@ -80,8 +80,8 @@ def fit(
     `net` is the template and stays as it is. `sample` is a Sample, or a pair (x, label) of tensors, arrays or DataFrame columns. It is
     converted to the dtype and device of `net`. Labels that are names are numbered: `Fit.classes` says which is which.
     Each seed draws its own Glorot weights and its own minibatches: for every epoch a new permutation of the points, cut into batches,
-    without the remainder. Neither depends on which other seeds run beside it, on the device or on the dtype. With `compile` torch.compile is
-    used; where that fails, a warning says so. `snapshots` keeps the networks after these numbers of updates; 0 stands for the initial ones.
+    without the remainder. Neither depends on which other seeds run beside it, on the device or on the dtype. `compile` uses torch.compile;
+    where that fails, a warning says so. `snapshots` keeps the networks after these numbers of updates; 0 stands for the initial ones.
 
     Errors: ValueError for a batch larger than the sample, no or repeated seeds, labels out of range, a snapshot beyond the last update.
     Seeds that diverge are named in a RuntimeWarning and in `Fit.diverged`. Their error is NaN.
