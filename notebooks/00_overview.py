@@ -65,26 +65,23 @@ claims = ledger.gather(build.executed())
 # %% [markdown]
 # ## In short
 #
-# The table lists the main statements of the paper. For each it counts the claims that belong to it, by verdict. The
-# last column names the claims that are not confirmed as stated. The [errata](10_errata.ipynb) give the statement that
-# does hold.
+# The table lists the paper's theses. For each thesis it counts the claims that belong to it, by verdict. The last column
+# names the claims that are not confirmed as stated. The [errata](10_errata.ipynb) give the statement that does hold.
 
 # %%
 sections = {id: claim.section for id, claim in ledger.CLAIMS.items()}
-coordinates = ["relu-not-chart", "softmax-chart", "relu-residual-bijective", "tanh-residual-folds", "c0-tanh-injective",
-               "c2-phase-space"]
-metric = ["pullback-recursion", "residual-jacobian", "product-order", "product-converges", "line-element",
-          "pushforward-pullback", "epsilon-delta", "flatness", "gauge"]
 theses = {
-    "a layer is a change of coordinates": coordinates,
+    "a layer is a change of coordinates": [id for id in sections if sections[id] == "2"] + ["c2-phase-space"],
     "a residual network is a differential equation": [id for id in sections if sections[id] == "3"],
-    "the metric in closed form": metric,
+    "the metric in closed form": [
+        "pullback-recursion", "residual-jacobian", "product-order", "product-converges", "line-element",
+        "pushforward-pullback", "epsilon-delta", "flatness", "gauge"],
     "its remarks on dimension, charts and distance": [
         "dimension-bottleneck", "polar-easy", "width-easier", "lle-charts", "near-far"],
     "metric and error by group actions": [id for id in sections if sections[id] in ("5", "6")],
     "what the figures of the spirals show": [id for id in sections if "7." in sections[id]],
 }
-assert sorted(sum(theses.values(), [])) == sorted(sections)  # every claim belongs to one statement
+assert sorted(sum(theses.values(), [])) == sorted(sections)  # every claim belongs to one thesis
 
 # %% tags=["nbval-ignore-output"]
 Markdown(ledger.summary_by_thesis(claims, theses))
@@ -110,15 +107,15 @@ Markdown(ledger.summary(claims))
 # %% [markdown]
 # ## `riemlib` in eight lines
 #
-# With the import above, eight lines take a network of any order, its coordinates and its metric at every layer, a
-# length and a ball.
+# The import above and the seven lines below are a network of any order, its coordinates and its metric at every layer, a
+# length and a ball. The last line is a check.
 
 # %%
 sample = rl.spiral(200, device=device)
-run = rl.fit(rl.CkNetwork([2] * 6, device=device), sample, seeds=[0, 1], batch_size=100, updates=100, learning_rate=1e-2)
+net = rl.CkNetwork([2] * 6, device=device)
+run = rl.fit(net, sample, seeds=[0, 1], batch_size=100, updates=100, learning_rate=1e-2)
 geometry = rl.geometry(run.networks[0], sample.x)  # every layer, in one pass forward and one backward
-coordinates = geometry.x  # Eqs. 1-4
-metrics = geometry.g  # Eqs. 8-10
+coordinates, metrics = geometry.x, geometry.g  # Eqs. 1-4 and 8-10
 length = rl.squared_length(metrics[0], 0.01 * sample.x).sqrt()  # Eq. 13
 ball = geometry.balls(radius=0.1)[0]  # semi-axes and directions
 assert len(coordinates) == len(metrics) == 6 and ball.axes.shape == sample.x.shape and length.shape == (200,)

@@ -15,8 +15,8 @@
 # %% [markdown]
 # # Errata
 #
-# This page lists the claims that the paper states, or takes for granted, and that do not hold as stated. For each of them
-# it gives
+# This page lists the claims that the paper states, or takes for granted, and that do not hold as stated. For each of
+# them it gives
 #
 # - the verdict and its reason, as the notebook computed them;
 # - a link to the cell that decides it, which shows the counterexample or the numbers;

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from torch import Tensor
@@ -56,7 +57,9 @@ def _panels(axes, net, sample, curve, size: float) -> None:
     hyperplane(axes[len(net.weights)], net)
 
 
-def metric_balls(data: Geometry, label, centres: Geometry, radius: float, *, classes=None, title: str = ""):
+def metric_balls(
+    data: Geometry, label: Tensor, centres: Geometry, radius: float, *, classes: Tensor | None = None, title: str = ""
+) -> Figure:
     """Figure 3: balls of constant ds = radius at the `centres`, one panel for each layer, over the data in the colours of their `label`.
 
     `classes` are the labels of the centres, which give the balls their colours. Without them the balls are black.
@@ -73,7 +76,7 @@ def metric_balls(data: Geometry, label, centres: Geometry, radius: float, *, cla
 
 
 def _within_reach(curves: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Points of curves, moved to at most half the extent of `points` away from these: a degenerate metric has balls without end."""
+    """The finite points of curves, none further from `points` than half their extent: the balls of a metric can be long without bound."""
     low, high = points.min(0), points.max(0)
     reach = (high - low).max() / 2
     return curves[np.isfinite(curves).all(1)].clip(low - reach, high + reach)
@@ -90,7 +93,9 @@ def square_around(centres: Tensor, ellipses: Tensor, cells: int = 161, margin: f
     return centres[:, None] + half[:, None, None] * square
 
 
-def true_balls(sample: Sample, centres, ellipses, around, distance, radius: float, *, title: str = ""):
+def true_balls(
+    sample: Sample, centres: Tensor, ellipses: Tensor, around: Tensor, distance: Tensor, radius: float, *, title: str = ""
+) -> Figure:
     """The ball at the input to first order, an ellipse, over the true preimage of the output ball, one panel for each centre.
 
     The true preimage is where, in the grid `around` of `square_around`, the `distance` (m, cells²) of the images from the centre's image is
