@@ -48,7 +48,7 @@ def _panels(axes, net, sample, curve, size: float) -> None:
     """The sample in each layer's coordinates, a panel each; the arms as lines where `curve` samples them densely."""
     dense = net.coordinates(curve.x) if curve is not None else None
     for i, (ax, x) in enumerate(zip(axes, net.coordinates(sample.x), strict=False)):
-        frame(ax, x)
+        square_limits(ax, x)
         if dense is not None:
             for c in curve.label.unique().tolist():
                 ax.plot(*as_array(dense[i][curve.label == c]).T, color=class_colour(c), lw=0.6, alpha=0.5)
