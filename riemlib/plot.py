@@ -3,14 +3,19 @@
 A class and a network keep their colours in all figures. The colours are safe for colour-blind readers (Okabe and Ito) and differ in print.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from . import checks
+from .ellipsoids import balls_of
+from .maps import pushforward_of
 from .metric import Geometry
 from .networks import CkNetwork
 
@@ -110,6 +115,25 @@ def outlines(geometry: Geometry, radius: float) -> list[Tensor]:
     if wrong := sorted({P.shape[-1] for P in geometry.P} - {2}):
         raise ValueError(f"the state has {wrong[0]} components at some layer; 2 at every layer are needed to draw balls")
     return [ball.outline(x) for ball, x in zip(geometry.balls(radius), geometry.x, strict=True)]
+
+
+def metric_of(f: Callable[[Tensor], Tensor], x: Tensor, radius: float, *, label: Tensor | None = None, at: Tensor | None = None) -> Figure:
+    """Balls of constant ds = radius of the metric that any map pulls back to the plane (Eq. 13), among the points x, (n, 2).
+
+    `f` is a network or map as in `pushforward_of`. `label` colours the points. `at` are the centres, (m, 2); without it, about forty of
+    the points. An infinite axis, where the map is degenerate, is not drawn.
+    Errors: ValueError for points that are not in the plane, and as in `pushforward_of`.
+    """
+    x = checks.points(x, 2)
+    at = x[:: max(1, len(x) // 40)] if at is None else checks.points(at, 2)
+    curves = as_array(balls_of(pushforward_of(f, at), radius).outline(at))
+    fig, axes = figure(width=4.6)
+    ax = axes[0, 0]
+    scatter_classes(ax, x, torch.zeros(len(x), dtype=torch.int64) if label is None else label, 2.0, alpha=0.5)
+    ax.add_collection(LineCollection([curve for curve in curves if np.isfinite(curve).all()], colors="k", linewidths=0.8))
+    square_limits(ax, x)
+    ax.set(xlabel="$x^1$", ylabel="$x^2$", title=f"balls of radius ds = {radius:g} (output units)")
+    return fig
 
 
 # Colours and arrays.
