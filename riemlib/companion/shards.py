@@ -8,6 +8,8 @@ import contextlib
 import hashlib
 import json
 import os
+import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from functools import cache, cached_property
@@ -25,9 +27,11 @@ from tqdm import tqdm as tqdm_plain
 from tqdm.auto import tqdm
 
 from .. import checks
+from .processes import end_with
 from .provenance import ROOT, code_of, hashed
 
 ATTEMPTS = 3  #: how often a shard is tried whose worker dies
+LOOK, PATIENCE = 2.0, 30.0  #: seconds between two looks at a cluster, and how long it may be without workers
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "shapely")  #: whose versions decide the numbers, too
 
 
@@ -67,19 +71,20 @@ def compute(
 
     Shards run in `workers` processes of one thread each (as many as torch has threads, unless given; 1 stays in this process), or on the
     dask cluster whose `scheduler` address is given here or in RIEMLIB_SCHEDULER. The numbers do not depend on which. A damaged result is
-    computed again. A shard whose worker dies is tried again, `ATTEMPTS` times in all. Errors: RuntimeError where workers keep dying.
+    computed again. A shard whose worker dies is tried again, `ATTEMPTS` times in all.
+    Errors: RuntimeError where workers keep dying, or a cluster has no workers, or workers without this code.
     """
     folder = Path(folder or os.environ.get("RIEMLIB_STUDIES") or ROOT / "build" / "studies")
     folder.mkdir(parents=True, exist_ok=True)
     scheduler = (os.environ.get("RIEMLIB_SCHEDULER") if scheduler is None else scheduler) or None
     workers = checks.integer("workers", torch.get_num_threads() if workers is None else workers, 1)
-    results = {task.key: read(folder / f"{task.key}.safetensors") for task in tasks}
+    results = {task.key: read(folder, task.key) for task in tasks}
     todo = {task.key: task for task in tasks if results[task.key] is None}
     with bar(len(todo), tasks[0].function.__name__ if tasks else "", progress) as shown:
         for _ in range(ATTEMPTS):
             try:
                 for key, result in _each(list(todo.values()), workers, scheduler):
-                    write(result, folder / f"{key}.safetensors")
+                    write(result, folder, key)
                     results[key] = result
                     del todo[key]
                     shown.update()
@@ -97,49 +102,98 @@ def _each(tasks: list[Task], workers: int, scheduler: str | None) -> Iterator[tu
     if not tasks:
         return
     if scheduler is None and workers == 1:
-        yield from (work(task.key, task.function, task.arguments, task.inputs) for task in tasks)
-        return
-    if scheduler:
-        from distributed import Client, as_completed
-        from distributed.scheduler import KilledWorker
+        yield from (work(task) for task in tasks)
+    elif scheduler:
+        yield from _on_cluster(tasks, scheduler)
+    else:
+        with parallel_config(backend="loky", inner_max_num_threads=1, n_jobs=workers):
+            jobs = (delayed(work)(task, os.getpid()) for task in tasks)
+            yield from Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="all")(jobs)
 
-        with Client(scheduler, set_as_default=False) as client:
-            futures = [client.submit(work, task.key, task.function, task.arguments, task.inputs, pure=False) for task in tasks]
+
+def _on_cluster(tasks: list[Task], scheduler: str) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """`_each` on a dask cluster. Errors: RuntimeError where it has no workers for `PATIENCE` seconds, or workers without this code."""
+    from distributed import Client, TimeoutError, wait
+    from distributed.scheduler import KilledWorker
+
+    try:
+        client = Client(scheduler, set_as_default=False, timeout=PATIENCE)
+    except (OSError, ValueError) as reason:
+        raise RuntimeError(f"no dask scheduler answers at {scheduler}: {reason}") from reason
+    with client:
+        _refuse_strangers(client, scheduler, tasks[0])
+        pending, alone = {client.submit(work, task, key=task.key, pure=False) for task in tasks}, 0.0
+        while pending:
             try:
-                yield from (future.result() for future in as_completed(futures, loop=client.loop))
-            except KilledWorker as reason:
-                raise TerminatedWorkerError(str(reason)) from reason
-        return
-    with parallel_config(backend="loky", inner_max_num_threads=1, n_jobs=workers):
-        jobs = (delayed(work)(task.key, task.function, task.arguments, task.inputs) for task in tasks)
-        yield from Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="all")(jobs)
+                with client.as_current():
+                    done, pending = wait(pending, timeout=LOOK, return_when="FIRST_COMPLETED")
+                alone = 0.0
+            except TimeoutError:
+                alone = 0.0 if client.scheduler_info(n_workers=1)["workers"] else alone + LOOK
+                if alone == LOOK:
+                    warnings.warn(f"the cluster at {scheduler} has no workers; waiting {PATIENCE} s for one", RuntimeWarning, stacklevel=4)
+                if alone >= PATIENCE:
+                    raise RuntimeError(f"the cluster at {scheduler} has lost its last worker; {len(pending)} shards are missing") from None
+                continue
+            for future in done:
+                try:
+                    yield future.result()
+                except KilledWorker as reason:
+                    raise TerminatedWorkerError(str(reason)) from reason
 
 
-def work(key: str, function: Callable, arguments: tuple, inputs: tuple) -> tuple[str, dict[str, np.ndarray]]:
-    """A task, on one thread: what a worker does."""
+def _refuse_strangers(client, scheduler: str, task: Task) -> None:
+    """A worker without riemlib would never answer, and one with other code would give other numbers under the same key."""
+    answers = client.run(version, "riemlib", on_error="return")
+    if without := [worker for worker, answer in answers.items() if not isinstance(answer, str)]:
+        raise RuntimeError(f"riemlib is not installed on {len(without)} workers of the cluster at {scheduler}: {', '.join(without)}")
+    keys = client.run(key_here, task.function, task.arguments, task.made_by, on_error="return")
+    if others := [worker for worker, key in keys.items() if key != task.key]:
+        raise RuntimeError(f"{len(others)} workers of the cluster at {scheduler} have other code or other libraries: {', '.join(others)}")
+
+
+def key_here(function: Callable, arguments: tuple, made_by: tuple[Callable, ...]) -> str:
+    """The key of a task by the code and the libraries of this process."""
+    return Task(function, arguments, made_by=made_by).key
+
+
+def work(task: Task, parent: int | None = None) -> tuple[str, dict[str, np.ndarray]]:
+    """A task, on one thread: what a worker does. It ends with the process `parent` that started it."""
+    if parent is not None:
+        end_with(parent)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return key, {name: value.numpy() for name, value in function(*arguments, *inputs).items()}
+        result = task.function(*task.arguments, *task.inputs)
+        return task.key, {name: value.numpy() for name, value in result.items()}
     finally:
         torch.set_num_threads(threads)
 
 
-def write(result: Mapping[str, np.ndarray], path: Path) -> None:
-    """A shard with a digest of its contents, written beside and renamed."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_bytes(save({name: np.ascontiguousarray(value) for name, value in result.items()}, {"digest": _contents(result)}))
-    os.replace(beside, path)
-
-
-def read(path: Path) -> dict[str, np.ndarray] | None:
-    """A kept shard; None where there is none, or it is not what was written."""
+def write(result: Mapping[str, np.ndarray], folder: Path, key: str) -> None:
+    """A shard with its key and a digest of its contents, written beside and renamed."""
+    file, about = _file(folder, key), {"key": key, "digest": _contents(result)}
+    beside = file.with_name(f".{file.name}.{os.getpid()}.{threading.get_ident()}")
     try:
-        with safetensors.safe_open(path, "numpy") as kept:
+        beside.write_bytes(save({name: np.ascontiguousarray(value) for name, value in result.items()}, about))
+        os.replace(beside, file)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def read(folder: Path, key: str) -> dict[str, np.ndarray] | None:
+    """A kept shard. None where there is none, where it is not what was written, or where it was written under another key."""
+    try:
+        with safetensors.safe_open(_file(folder, key), "numpy") as kept:
             result = {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118  not a mapping
-            return result if kept.metadata()["digest"] == _contents(result) else None
+            about = kept.metadata()
+            return result if (about["key"], about["digest"]) == (key, _contents(result)) else None
     except (OSError, safetensors.SafetensorError, KeyError, TypeError):
         return None
+
+
+def _file(folder: Path, key: str) -> Path:
+    return folder / f"{key}.safetensors"
 
 
 def _contents(result: Mapping[str, np.ndarray]) -> str:
