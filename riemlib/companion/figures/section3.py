@@ -15,6 +15,7 @@ from torch import Tensor
 from ...plot import CLASSES, GREY, NETWORKS, as_array, figure
 
 MARKERS = "osD^vP"
+CASES = (*CLASSES, "#E69F00", "#56B4E9", "#000000", GREY)  # one colour for each case of a panel
 
 
 def tracks(polygons: Mapping[tuple[str, int], Tensor], exact: Mapping[str, Tensor]) -> Figure:
@@ -43,14 +44,13 @@ def orders(panels: Mapping[str, pd.DataFrame], orders: Mapping[str, tuple], *, a
     fig, axes = figure(1, len(panels), width=8.2, height=3.5)
     for ax, (title, table) in zip(axes.flat, panels.items(), strict=True):
         for i, (name, line) in enumerate(table.groupby("case", sort=False)):
-            colour = [*CLASSES, *NETWORKS.values()][i]
             style = {"ls": "none"} if line["step"].nunique() > 8 else {}
-            value, low, high = orders[name]
+            value, low, high = (round(number, 2) + 0.0 for number in orders[name])  # no minus sign before 0.00
             label = f"{name}: {value:.2f} [{low:.2f}, {high:.2f}]"
-            ax.loglog(line["step"], line["error"], color=colour, marker=MARKERS[i % 6], ms=4, label=label, **style)
+            ax.loglog(line["step"], line["error"], color=CASES[i], marker=MARKERS[i % 6], ms=4, label=label, **style)
         ax.set(xlabel=abscissa, ylabel="error of $x^{(L)}$ (rms)", title=title)
         ax.xaxis.set_minor_formatter(NullFormatter())
-        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.24), fontsize=7.5, title="order [95 % interval]", title_fontsize=7.5)
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.32), fontsize=7.5, title="order [95 % interval]", title_fontsize=7.5)
     return fig
 
 
