@@ -158,7 +158,7 @@ save(fig, "section2_certificate")
 plt.show()
 
 # %% [markdown]
-# `rl.certificates(net)` applies the criterion to each layer, and `rl.is_chart(net)` to all layers at once. `True` is a proof. Two more cases complete the rule.
+# `charts.certificates(net)` applies the criterion to each layer, and `charts.is_chart(net)` to all layers at once. `True` is a proof. Two more cases complete the rule.
 #
 # - A plain layer (order 0) with a strictly increasing $f$ and a $W$ of full column rank is injective.
 # - A layer of order 2 or more is injective *whatever $f$ is*. Its state is $(x,D_1,\dots)$. It sets $D_1'=D_1+\Delta l f(x)$ and $x'=x+\Delta l\,D_1'$. So $x=x'-\Delta l\,D_1'$; from $x$ we know $f(x)$, and from $f(x)$ we know $D_1$.
@@ -234,8 +234,11 @@ assert disagree[["positive determinant", "Lipschitz below 1"]].min(axis=None) > 
 print(f"disagreements with the count in {layers} layers of each width d")
 disagree
 
-# %% tags=["nbval-check-output"]
+# %%
 folding = statistics.shares(criteria.assign(folds=~criteria["bijective"]), ["d"], "folds")
+folding
+
+# %% tags=["nbval-check-output"]
 notebook.decide(
     "relu-residual-bijective",
     rules.universal(

@@ -354,6 +354,7 @@ def explicit_and_implicit(activation, steps, bias=True):
     return net.coordinates(square)[-1], limits.implicit(net, bias=bias).coordinates(square)[-1]
 
 
+# %%
 shares, apart = [], []
 cases = (("tanh", "tanh", True), ("ReLU", "relu", True), ("ReLU, bias not scaled", "relu", False))
 for name, activation, bias in cases:
@@ -383,21 +384,26 @@ print(f"implicit tanh to the affine equation: order {to_affine.value:.2f}; ", en
 print(f"non-affine share: order {dying.value:.2f}, explicit {lasting.value:.2f}")
 assert to_affine.low < 1 < to_affine.high and dying.low < 2 < dying.high and abs(lasting.value) < 0.1
 
-# %% tags=["nbval-check-output"]
+# %%
 same = apart.loc[apart["network"] == "ReLU", "deviation"]
 bad = apart.loc[apart["network"] != "ReLU", "deviation"]
-deepest = apart["depth"] == depths[-1], shares["depth"] == depths[-1]
+shares_at_end, apart_at_end = (table[table["depth"] == depths[-1]].set_index("network") for table in (shares, apart))
+
+# %% tags=["nbval-check-output"]
 notebook.decide(
     "implicit-step",
     rules.condition(
-        int((same < 1e-10).sum()), len(same), int((bad > 1e-3).sum()), len(bad),
+        int((same < 1e-10).sum()),
+        len(same),
+        int((bad > 1e-3).sum()),
+        len(bad),
         when="the activation is positively homogeneous (ReLU) and the bias is scaled with the weights",
     ),
     {
-        "non-affine share at the largest depth": shares[deepest[1]].set_index("network")["share"].to_dict(),
+        "non-affine share at the largest depth": shares_at_end["share"].to_dict(),
         "order to which the share vanishes, tanh implicit": dying,
         "order of implicit tanh towards the affine equation": to_affine,
-        "implicit against explicit, largest depth": apart[deepest[0]].set_index("network")["deviation"].to_dict(),
+        "implicit against explicit, largest depth": apart_at_end["deviation"].to_dict(),
     },
     protocol="One smooth field, the same network with Δl outside and inside the activation, a square of 225 points. "
     "Equal means to 1e-10, different by more than 1e-3, relative. "
@@ -606,11 +612,13 @@ fig = section3.projection_fold(*grids, signs[layer - 1].reshape(61, 61), meeting
 save(fig, "section3_fold")
 plt.show()
 
-# %% tags=["nbval-check-output"]
+# %%
 states = first_layers.states(found)[-1]
 errors["x of the inputs that meet"] = float((meeting_images[layer] - target).abs().max())
 sizes["distance of those inputs"] = float(torch.pdist(found).min())
 sizes["distance of their phase points"] = float(torch.pdist(states).min())
+
+# %% tags=["nbval-check-output"]
 notebook.decide(
     "c2-phase-space",
     rules.identity(errors, sizes),

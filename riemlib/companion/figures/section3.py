@@ -195,7 +195,7 @@ def products(table: pd.DataFrame, orders: Mapping[str, tuple]) -> Figure:
         ax.margins(y=0.12)
         if line["wrong_order"].notna().all():
             ax.loglog(steps, line["wrong_order"], color=GREY, marker="x", ms=4)
-            ax.text(steps.iloc[-1], line["wrong_order"].iloc[-1] * 1.3, "wrong order", color=GREY, ha="left", va="bottom")
+            ax.text(steps.iloc[-1], line["wrong_order"].iloc[-1] / 1.4, "wrong order", color=GREY, ha="left", va="top")
     axes[0, 0].set_ylabel(r"error $\|P_L - P\|_2$")
     return fig
 
