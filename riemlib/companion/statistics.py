@@ -227,9 +227,13 @@ def typical_seed(runs: pd.DataFrame) -> int:
 
 
 def median(values) -> float:
-    """The median of what is finite; of an even number the lower of the two in the middle, which is a value that occurs."""
+    """The median of what is not NaN; of an even number the lower of the two in the middle, which is a value that occurs.
+
+    Infinite values count: the condition number of a network that collapsed is larger than any other. NaN where nothing is left.
+    """
     values = np.asarray(values, dtype=float).ravel()
-    return float(np.quantile(values[np.isfinite(values)], 0.5, method="lower"))
+    values = np.sort(values[~np.isnan(values)])
+    return float(values[(len(values) - 1) // 2]) if len(values) else float("nan")
 
 
 def shares(table: pd.DataFrame, by: Sequence[str], value: str = "solved") -> pd.DataFrame:
@@ -257,8 +261,8 @@ def compare(
 ) -> pd.DataFrame:
     """The paired shift between two values of a column, for each combination of `by`: median, low, high, p, effect, n, left_out, p_holm.
 
-    The rows in which `column` is `second` less those in which it is `first`, seed by seed (`shift`). With `log` the logarithms are compared,
-    and a shift is the logarithm of a ratio. p_holm is p after Holm's adjustment over all rows of the result.
+    The rows in which `column` is `second` less those in which it is `first`, seed by seed (`shift`). With `log` the logarithms are
+    compared, and a shift is the logarithm of a ratio. p_holm is p after Holm's adjustment over all rows of the result.
     Errors: ValueError where a seed has not exactly one value under each.
     """
     pairs = table[table[column].isin([first, second])]
@@ -296,7 +300,8 @@ def compare_success(table: pd.DataFrame, reference: pd.DataFrame, by: Sequence[s
 def one_claim(comparisons: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """The comparisons that decide one claim as one table, with p_holm: p after Holm's adjustment over all its rows."""
     found = pd.concat(comparisons, ignore_index=True)
-    return found.assign(p_holm=list(holm(dict(enumerate(found["p"]))).values()))
+    adjusted = holm({str(i): p for i, p in enumerate(found["p"])})
+    return found.assign(p_holm=list(adjusted.values()))
 
 
 def success_table(runs: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:

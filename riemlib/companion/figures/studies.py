@@ -97,7 +97,9 @@ def positions(table: pd.DataFrame, reference: pd.DataFrame, *, measure: str):
     fig, axes = figure(1, 2, width=8.2, height=3.2)
     for ax, column in zip(axes[0], ("solved", "value"), strict=True):
         middles = _middles(table, ["plain_layer"], column)
-        _errorbar(ax, middles["plain_layer"], middles, color=NETWORKS["mixed"], marker="o", ms=4, ls="", label="identity left out in one layer")
+        _errorbar(
+            ax, middles["plain_layer"], middles, color=NETWORKS["mixed"], marker="o", ms=4, ls="", label="identity left out in one layer"
+        )
         for i, row in enumerate(_middles(reference, ["network"], column).itertuples()):
             ax.axhline(row.middle, color=_colour(row.network, i), ls="--", lw=1, label=f"{row.network} in all layers")
         ax.set(xlabel="layer without the identity", xticks=middles["plain_layer"])
