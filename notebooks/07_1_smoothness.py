@@ -355,8 +355,8 @@ notebook.decide(
         "effect size": labelled(both, name, "effect"),
         "p (Holm)": p,
     },
-    protocol=f"{seeds} seeds; logistic regression on the training points at each layer; curvature on 2000 points an arm. "
-    "Above 0: flatter at the output.",
+    protocol=f"{seeds} seeds; logistic regression on the training points at each layer; "
+    "curvature on 2000 points an arm. Above 0: flatter at the output.",
 )
 
 # %% [markdown]
