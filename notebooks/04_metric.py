@@ -68,6 +68,7 @@ from riemlib.companion.statistics import (
 )
 from riemlib.curvature import ball_preimages, christoffel, gauss_equation, riemann
 from riemlib.limits import order_of_convergence
+from riemlib.networks import evolve
 
 # %%
 notebook.opening("§4 The metric", device=device, time="about a minute")
@@ -358,10 +359,15 @@ small_step = rl.CkNetwork([2] * (depth + 1), step=1 / depth, **f64).requires_gra
 radii, at = np.geomspace(1e-7, 0.1, 9), sample.x[len(sample) // 40 :: len(sample) // 20]
 
 
+def image(net):
+    """x^(L) as a function of the points, as `net[:]` but without a copy of them: small radii show the last bits."""
+    return lambda x: evolve([x.mT], net.weights, net.biases, net.stencils, net.activation)[-1][0].mT
+
+
 def deviations(net, radius, wrong_axes=False):
     """At each point, the largest deviation of the ellipse from the true preimage, in g, over the radius."""
     P = rl.pushforward(net, at)
-    ellipse, true = ball_preimages(net[:], at, radius, count=32)
+    ellipse, true = ball_preimages(image(net), at, radius, count=32)
     if wrong_axes:  # J^T u in place of J^-1 u: axes ε√λ along the same directions
         ellipse = at[:, None] + (ellipse - at[:, None]) @ P.mT @ P
     return ((true - ellipse) @ P.mT).norm(dim=-1).amax(1) / radius
@@ -394,7 +400,7 @@ assert powers.loc[powers["network"] == "axes ε√λ", "power"].abs().max() < 0.
 
 # %%
 centre, sizes = sample.x[[len(sample) // 8]], [0.3, 0.6, 0.9]
-first, true = zip(*[ball_preimages(small_step[:], centre, size) for size in sizes], strict=True)
+first, true = zip(*[ball_preimages(image(small_step), centre, size) for size in sizes], strict=True)
 fig = section4.preimages([f[0] for f in first], [t[0] for t in true], centre[0], sizes, gaps)
 save(fig, "section4_preimages")
 plt.show()
@@ -858,12 +864,13 @@ flat |= {"order 0, width 2": rl.CkNetwork([2] * 4, order=0, **f64), "trained, wi
 curved = {f"output of width {d}": rl.CkNetwork([2, 2, 2, d], order=[1, 1, 0], step=0.3, **f64) for d in (3, 5)}
 errors, controls, on_spiral = {}, {}, sample.x[5::50]
 for name, net in flat.items():
-    width_3 = 0.5 * torch.randn(20, 3, dtype=torch.float64, device=device) if net.widths[0] == 3 else None
-    errors[name] = relative_curvature(net, on_spiral if width_3 is None else width_3)
+    on_plane = net.widths[0] == 2
+    at = on_spiral if on_plane else 0.5 * torch.randn(20, 3, dtype=torch.float64, device=device)
+    errors[name] = relative_curvature(net, at)
 for name, net in curved.items():
     controls[name] = relative_curvature(net, on_spiral)
-    image = net.requires_grad_(False)[:]
-    from_inside, from_outside = riemann(metric_field(net), on_spiral), gauss_equation(image, on_spiral)
+    from_outside = gauss_equation(net.requires_grad_(False)[:], on_spiral)
+    from_inside = riemann(metric_field(net), on_spiral)
     errors[f"Gauss equation, {name}"] = relative_error(from_inside, from_outside)
 
 # %%
@@ -898,13 +905,13 @@ notebook.decide(
 
 
 # %%
-def metrics_by_output(image, readout):
-    """The logits, and the metrics at the input that three output metrics give, for an image and a readout of it."""
-    logits = image(sample.x) @ readout.mT + trained.readout.bias
+def metrics_by_output(f, readout):
+    """The logits, and the metrics at the input that three output metrics give, for a map f and a readout of its image."""
+    logits = f(sample.x) @ readout.mT + trained.readout.bias
     p = logits.softmax(1)
     scores = readout - (p @ readout)[:, None]  # the gradients of log p_j; their mean square is the Fisher metric
     output = {"logit": readout.mT @ readout, "Fisher": scores.mT @ (p[..., None] * scores), "Euclidean": None}
-    found = {kind: rl.pullback_metric(image, sample.x, output_metric=eta) for kind, eta in output.items()}
+    found = {kind: rl.pullback_metric(f, sample.x, output_metric=eta) for kind, eta in output.items()}
     return {"logits": logits} | found
 
 
