@@ -906,7 +906,7 @@ notebook.decide(
 
 # %%
 def metrics_by_output(f, readout):
-    """The logits, and the metrics at the input that three output metrics give, for a map f and a readout of its image."""
+    """For a map f and a readout of its image: the logits, and the metrics at the input by three output metrics."""
     logits = f(sample.x) @ readout.mT + trained.readout.bias
     p = logits.softmax(1)
     scores = readout - (p @ readout)[:, None]  # the gradients of log p_j; their mean square is the Fisher metric
