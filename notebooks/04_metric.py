@@ -351,7 +351,7 @@ notebook.decide(
 # In the first the step is so small that every layer is a diffeomorphism. The second is the trained one, at points of
 # its own data. The deviation of one boundary from the other is measured in $g$ and divided by $\varepsilon$. It should
 # be proportional to $\varepsilon$. We fit the power over the radii where it is below a tenth. The control takes the
-# semi-axes $\varepsilon\sqrt{\lambda}$ in place of $\varepsilon/\sqrt{\lambda}$. It is wrong by as much at every
+# semi-axes $\varepsilon\sqrt{\lambda}$ in place of $\varepsilon/\sqrt{\lambda}$. Its deviation is the same at every
 # radius.
 
 # %%
@@ -360,7 +360,7 @@ radii, at = np.geomspace(1e-7, 0.1, 9), sample.x[len(sample) // 40 :: len(sample
 
 
 def image(net):
-    """x^(L) as a function of the points, as `net[:]` but without a copy of them: small radii show the last bits."""
+    """x^(L) as a function of the points. `net[:]` is the same but for the last bits, which show at the small radii."""
     return lambda x: evolve([x.mT], net.weights, net.biases, net.stencils, net.activation)[-1][0].mT
 
 
@@ -475,9 +475,7 @@ for name, phi in cases.items():
     P, g_M = found.P[0], found.g[0]
     errors[f"4.2, {name}"] = pushforward_error(phi, P, X)
     pulled_back = torch.einsum("nab,na,nb->n", g_M, X, Y)
-    errors[f"4.3, {name}"] = relative_error(
-        pulled_back, torch.einsum("ab,na,nb->n", g_N, apply(P, X), apply(P, Y))
-    )
+    errors[f"4.3, {name}"] = relative_error(pulled_back, torch.einsum("ab,na,nb->n", g_N, apply(P, X), apply(P, Y)))
     if phi.widths[0] == phi.widths[-1]:
         controls[f"4.2, {name}, transposed"] = pushforward_error(phi, P.mT, X)
 assert max(errors.values()) < 1e-10 < min(controls.values())
@@ -494,7 +492,7 @@ notebook.decide(
 # %% [markdown]
 # ## Changing dimension
 #
-# A layer may be wider or narrower than the one before it. Here that takes order 0: a residual layer adds its input, so
+# A layer may be wider or narrower than the one before it. Here this needs order 0: a residual layer adds its input, so
 # it keeps the width. The pullback is defined for any map. The paper takes the dimension of the data manifold to be the
 # width of the narrowest layer. It says that wider layers are immersions of this manifold. Ranks show whether that is
 # so. The map from layer $l$ to the output is an *immersion* where its rank is $d_l$, and a *submersion* where it is
@@ -516,7 +514,8 @@ pd.DataFrame(rows).set_index("network")
 
 # %% [markdown]
 # There is one rank at all 200 random points: these tanh networks satisfy the hypothesis of constant rank, which the
-# paper uses without saying so. ReLU does not satisfy it. Its data manifold does not have one dimension:
+# paper uses without saying so. ReLU does not satisfy it. There is then no one dimension of the
+# manifold:
 
 # %%
 folded = rl.CkNetwork([3, 3, 3], order=0, activation="relu", **f64).requires_grad_(False)
@@ -599,7 +598,7 @@ assert float(along.max()) < 1e-6
 # both.
 #
 # *Width.* A residual layer keeps its width, so a wider network needs a wider input. The points are padded with zeros
-# to the width of the network. Nothing is added to the data but room.
+# to the width of the network. This adds room to the data, and nothing else.
 
 # %%
 plain = rl.Condition(
@@ -715,10 +714,10 @@ plt.show()
 
 # %%
 apart, crossing = quality["accuracy"] == 1, quality["crossing"]
-charts = apart & (quality["correlation"] > 0.99)
+with_chart = apart & (quality["correlation"] > 0.99)
 within, beyond = apart[~crossing], apart[crossing]
 when = "no neighbourhood reaches the other arm, and separation is all that is asked: a chart comes with it in "
-when += f"{charts.sum()} of {charts.size} settings"
+when += f"{with_chart.sum()} of {with_chart.size} settings"
 
 
 def by_components(column, name):
@@ -745,9 +744,9 @@ notebook.decide(
 # %% [markdown]
 # The claim has two halves, and they do not hold together. While every neighbourhood stays on its arm, the graph of
 # neighbours falls into two pieces. The first coordinate of the embedding tells the pieces apart and is constant on
-# each. So the arms are separated, only because they are not connected, and their charts are not found. Where
+# each. So the arms are separated, but only because they are not connected. Their charts are not found. Where
 # neighbourhoods do connect the arms, there is a coordinate that runs along both arms at once. This is a chart, but it
-# does not tell the arms apart. Both in one embedding is the exception among these settings.
+# does not tell the arms apart. Few of these settings give both in one embedding.
 
 # %% [markdown]
 # ## Near and far
@@ -769,6 +768,7 @@ far = same & (distance >= distance[same].quantile(0.75))
 near = ~same & (distance <= distance[~same].quantile(0.25))
 
 
+# %%
 def learned_distance(net):
     """The distance at the output, for all pairs of the chosen points."""
     y = net.to(device).coordinates(chosen)[-1].detach()

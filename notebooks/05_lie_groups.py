@@ -177,6 +177,13 @@ def number(e, u, g):
     return components.mT @ g @ components
 
 
+def wrong_number(e, u, h, k, root):
+    """How far the number of a class is from one number, with h^T in place of h^-T."""
+    g = root.mT @ root
+    return relative_error(number(act_on_frame(e, h), u, act_on_metric(h.mT, g)), number(e, u, g))
+
+
+# %%
 def metric_laws(e, u, h, k, root):
     """How far the laws are from holding, for a frame e, vectors u, group elements h, k and the metric root^T root."""
     one, g = torch.eye(e.shape[-1]).to(e), root.mT @ root
@@ -189,12 +196,6 @@ def metric_laws(e, u, h, k, root):
         "one number for a class": relative_error(number(act_on_frame(e, h), u, back), number(e, u, g)),
         "one number in every chart": relative_error(number(k @ e, k @ u, g), number(e, u, g)),
     }
-
-
-def wrong_number(e, u, h, k, root):
-    """How far the number of a class is from one number, with h^T in place of h^-T."""
-    g = root.mT @ root
-    return relative_error(number(act_on_frame(e, h), u, act_on_metric(h.mT, g)), number(e, u, g))
 
 
 # %%

@@ -37,9 +37,9 @@ def one_class(frames: Tensor, metrics: Tensor, wrong: Tensor, names: Sequence[st
             ax.set(aspect="equal", xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[])
             ax.spines[:].set_visible(False)
     axes[0, 0].set_ylabel("in the tangent plane")
-    axes[1, 0].set_ylabel("in its components")
+    axes[1, 0].set_ylabel("in the components of the frame")
     fig.legend(
-        *zip(*_handles([("unit ball of the class", "-", CLASSES[0]), ("with $h^T$ for $h^{-T}$", "--", CLASSES[1])]), strict=True),
+        *zip(*_handles([("unit ball of the class", "-", CLASSES[0]), ("with $h^T$ in place of $h^{-T}$", "--", CLASSES[1])]), strict=True),
         loc="outside lower center",
         ncols=2,
     )
