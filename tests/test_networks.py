@@ -202,12 +202,97 @@ def test_float32(case):
     assert error([a.double() for a in found], states(network(**case), x)) < 1e-4
 
 
-def test_state_dict_round_trip():
-    net, other = network(seed=1, **CASES["mixed"]), network(seed=2, **CASES["mixed"])
-    other.load_state_dict(net.state_dict())
-    assert error(other.states(points(5, 2)), net.states(points(5, 2))) == 0
-
-
 def test_a_network_says_what_it_is():
     text = repr(rl.CkNetwork([2, 3, 3], order=[0, 2], step=0.5))
     assert "widths=(2, 3, 3)" in text and "orders=(0, 2)" in text and "steps=(0.5, 0.5)" in text
+
+
+# Parts of a network.
+
+
+@each_case
+def test_a_part_of_a_network_passes_through_the_states_of_the_whole(case):
+    """From layer a to layer b for all a < b, against the recursion of the whole network."""
+    net, x = network(**case), points(6, case["widths"][0])
+    whole, on_x, depth = states(net, x), coordinates(net, x), len(net.weights)
+    for a in range(depth):
+        for b in range(a + 1, depth + 1):
+            assert error(net[a:b].states(whole[a]), whole[a : b + 1]) < TOLERANCE
+            assert error([net[a:b](whole[a])], [on_x[b]]) < TOLERANCE
+
+
+def test_the_ends_of_a_part_may_be_left_out():
+    net, x = network(**CASES["mixed"]), points(6, 2)
+    whole = states(net, x)
+    assert error([net[:](x), net[:4](x), net[4:](whole[4])], [whole[9][:, :2], whole[4][:, :2], whole[9][:, :2]]) < TOLERANCE
+    assert error([net[2:8][1:4](whole[3])], [whole[6][:, :2]]) < TOLERANCE  # a part of a part
+    assert error([net[3:6](whole[3])], [whole[7][:, :2]]) > FAR
+
+
+def test_a_part_shares_the_weights_of_the_whole():
+    net, x = network(widths=[2] * 6), points(6, 2)
+    part = net[1:3]
+    assert [*part.weights] == [net.weights[1], net.weights[2]] and part.biases[0] is net.biases[1]
+    assert len([*part.parameters()]) == 4  # and no readout
+    part(x).sum().backward()
+    assert [W.grad is not None for W in net.weights] == [False, True, True, False, False]
+    before = part(x).detach()
+    with torch.no_grad():
+        net.weights[2].add_(1.0)
+    assert error([part(x)], [before]) > FAR
+    assert (part.widths, part.orders, part.steps, part.entries) == ((2, 2, 2), (1, 1), (1.0, 1.0), [1, 1, 1])
+
+
+# Networks from weights, from a row of parameters, from a file.
+
+
+@each_case
+def test_a_network_of_given_weights_follows_the_recursion_on_them(case):
+    net, x = network(**case), points(6, case["widths"][0])
+    settings = {name: value for name, value in case.items() if name in ("order", "step", "activation")}
+    found = rl.CkNetwork.from_weights([*net.weights], [*net.biases], classes=3, **settings)
+    assert error(found.states(x), states(net, x)) < TOLERANCE
+    assert found.readout.out_features == 3 and found.widths == net.widths
+    assert not {W.data_ptr() for W in found.parameters()} & {W.data_ptr() for W in net.parameters()}  # copies
+
+
+def test_a_network_of_given_weights_has_their_dtype():
+    W, b = points(2, 2, dtype=torch.float32), points(1, 2, dtype=torch.float32)[0]
+    assert {p.dtype for p in rl.CkNetwork.from_weights([W, W], [b, b]).parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("case", [CASES["mixed"], CASES["widening"], CASES["order 2, shared"]], ids=["mixed", "widening", "shared"])
+def test_a_row_of_parameters_is_a_network(case):
+    """All parameters in one row, in the order of `parameters()`; the network it is made from keeps its own."""
+    net, other, x = network(seed=1, **case), network(seed=2, **case), points(6, case["widths"][0])
+    flat = torch.nn.utils.parameters_to_vector(other.parameters()).detach()
+    before = torch.nn.utils.parameters_to_vector(net.parameters()).detach()
+    found = net.with_parameters(flat)
+    assert error([*found.states(x), found(x)], [*other.states(x), other(x)]) == 0
+    assert error([found(x)], [net(x)]) > FAR
+    assert torch.equal(torch.nn.utils.parameters_to_vector(net.parameters()), before)
+    assert len({id(W) for W in found.weights}) == len({id(W) for W in net.weights})
+
+
+SAVED = {name: CASES[name] for name in ("order 2", "order 3, shared", "sigmoid, order 1", "figure 2d", "mixed", "widening", "narrowing")}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("case", SAVED.values(), ids=SAVED)
+def test_a_saved_network_is_loaded_to_the_bit(case, dtype, tmp_path):
+    net, x = network(**case, classes=3, dtype=dtype), points(6, case["widths"][0], dtype=dtype)
+    net.save(tmp_path / "net.safetensors")
+    found = rl.CkNetwork.load(tmp_path / "net.safetensors")
+    for name in ("widths", "orders", "steps", "entries", "stencils", "shared", "activation"):
+        assert getattr(found, name) == getattr(net, name), name
+    assert [name for name, _ in found.named_parameters()] == [name for name, _ in net.named_parameters()]
+    assert all(torch.equal(a, b) and a.dtype == dtype for a, b in zip(found.parameters(), net.parameters(), strict=True))
+    assert torch.equal(found(x), net(x))
+    assert all(p.requires_grad for p in found.parameters())
+
+
+def test_loading_draws_nothing_from_the_global_generator(tmp_path):
+    network(widths=[2] * 4).save(tmp_path / "net.safetensors")
+    before = torch.get_rng_state()
+    rl.CkNetwork.load(tmp_path / "net.safetensors")
+    assert torch.equal(before, torch.get_rng_state())

@@ -1,14 +1,15 @@
-"""`fit`: what it trains is what a plain loop over one network trains, seed by seed, whoever runs beside it."""
+"""`fit`: what it trains is what a plain loop over one network trains, seed by seed, whoever runs beside it; many networks in one pass."""
 
 import os
 import warnings
 
 import pytest
 import torch
-from reference import coordinates, error, network
+from reference import coordinates, error, network, points
 
 import riemlib as rl
 from riemlib import training
+from riemlib.training import Ensemble
 
 SAMPLE = rl.spiral(50, turns=0.7, noise=0.02, dtype=torch.float64)
 SETTINGS = dict(batch_size=15, updates=40, learning_rate=1e-2, progress=False)
@@ -29,7 +30,7 @@ def weights(net):
 
 def minibatches(seed, n, batch_size):
     """A seed's minibatches: permutations of its own, cut into batches, a remainder left out."""
-    generator = torch.Generator().manual_seed(training.MINIBATCHES + seed)
+    generator = torch.Generator().manual_seed(training.MINIBATCH_SEED_OFFSET + seed)
     while True:
         order = torch.randperm(n, generator=generator)
         for start in range(0, n - batch_size + 1, batch_size):
@@ -117,7 +118,7 @@ def test_minibatches():
 
 
 def test_minibatches_are_not_the_draw_of_the_weights():
-    here, there = (torch.rand(8, generator=torch.Generator().manual_seed(seed)) for seed in (3, training.MINIBATCHES + 3))
+    here, there = (torch.rand(8, generator=torch.Generator().manual_seed(seed)) for seed in (3, training.MINIBATCH_SEED_OFFSET + 3))
     assert not torch.equal(here, there)
 
 
@@ -277,3 +278,54 @@ def test_progress_is_shown_and_silenced(capsys):
     assert "2 networks" in "".join(capsys.readouterr())
     rl.fit(network(widths=[2] * 3), SAMPLE, seeds=[0, 1], **SETTINGS)
     assert "".join(capsys.readouterr()) == ""
+
+
+# Many networks in one pass.
+
+
+def stacked(case, seeds):
+    """Networks of these seeds, and the ensemble of all of them."""
+    nets = [network(seed=seed, **case) for seed in seeds]
+    flat = torch.stack([torch.nn.utils.parameters_to_vector(net.parameters()).detach() for net in nets])
+    return nets, Ensemble(network(**case), flat)
+
+
+@each_template
+def test_an_ensemble_is_each_network_by_itself(case):
+    """On points of its own for each network: coordinates at every layer, and logits."""
+    nets, ensemble = stacked(case, [3, 1, 4])
+    x = torch.stack([points(6, case["widths"][0], seed) for seed in range(3)])
+    on_x, logits = ensemble.coordinates(x.mT), ensemble.logits(x.mT)
+    for i, net in enumerate(nets):
+        assert error([each[i].mT for each in on_x], coordinates(net, x[i])) < 1e-12
+        assert error([logits[i].mT], [net(x[i])]) < 1e-12
+    assert error([logits[0]], [logits[1]]) > 1e-2
+
+
+@each_template
+def test_a_gradient_of_an_ensemble_is_that_of_each_network(case):
+    """A loss of the second network alone has no gradient in the others."""
+    nets, ensemble = stacked(case, [3, 1, 4])
+    x = points(6, case["widths"][0])
+    parts = [part.requires_grad_() for part in ensemble.parts]
+    gradients = torch.autograd.grad(ensemble.logits(x.expand(3, -1, -1).mT)[1].square().sum(), parts)
+    expected = torch.autograd.grad(nets[1](x).square().sum(), [*nets[1].parameters()])
+    assert error([gradient[1] for gradient in gradients], expected) < 1e-10
+    assert all((gradient[[0, 2]] == 0).all() for gradient in gradients)
+
+
+@each_template
+def test_the_rows_of_an_ensemble_are_its_networks(case):
+    nets, ensemble = stacked(case, [3, 1])
+    for found, net in zip(ensemble.networks(), nets, strict=True):
+        assert error(weights(found), weights(net)) == 0 and len([*found.parameters()]) == len([*net.parameters()])
+        assert found.orders == net.orders and not {p.data_ptr() for p in found.parameters()} & {ensemble.flat.data_ptr()}
+
+
+def test_an_ensemble_trains_the_row_it_is_given():
+    """Its parts are views of `flat`: what changes there changes the networks."""
+    nets, ensemble = stacked(TEMPLATES["order 1"], [3, 1])
+    x = points(6, 2).expand(2, -1, -1).mT
+    before = ensemble.logits(x)
+    ensemble.flat[1] = ensemble.flat[0]
+    assert error([ensemble.logits(x)[1]], [before[0]]) < 1e-12 and error([ensemble.logits(x)[0]], [before[0]]) == 0

@@ -6,7 +6,7 @@ import torch
 from reference import network, points
 
 import riemlib as rl
-from riemlib.metric import condition_number, log_volume
+from riemlib.ellipsoids import condition_number, log_volume
 
 pytestmark = pytest.mark.usefixtures("untyped")  # riemlib's own refusals, not those of the run-time type check
 

@@ -8,7 +8,7 @@ import torch
 from reference import CASES, error, network, points, silu, spd
 
 import riemlib as rl
-from riemlib.metric import condition_number, log_volume
+from riemlib.ellipsoids import condition_number, log_volume
 
 META = torch.device("meta")
 
