@@ -193,8 +193,6 @@ def test_absolute_value():
     x, found = charts.relu_preimages(W, b, torch.tensor([[1.5], [-1.5]], **F64))
     assert found.sum(-1).tolist() == [2, 0]
     assert sorted(x[0][found[0]].flatten().tolist()) == [-1.5, 1.5]
-    with pytest.raises(ValueError, match="piece of the layer is singular"):
-        charts.relu_preimages(-torch.ones(1, 1, **F64), b, torch.ones(1, 1, **F64))
 
 
 def test_points_on_pieces():
@@ -203,8 +201,6 @@ def test_points_on_pieces():
     expected = torch.where(charts.patterns(3), 0.5, -2.0).to(**F64)
     assert torch.allclose(z, expected.expand_as(z), atol=1e-9)
     assert charts.patterns(2).tolist() == [[False, False], [True, False], [False, True], [True, True]]
-    with pytest.raises(ValueError, match="W is singular"):
-        charts.points_on_pieces(torch.zeros(2, 2, **F64), torch.zeros(2, **F64))
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -226,6 +226,8 @@ class TestDivergence:
         with pytest.warns(RuntimeWarning, match="2 of 2 seeds diverged"):
             fit = self.run(seeds=[0, 1], learning_rate=1e30)
         assert fit.diverged == (0, 1) and fit.error.isnan().all()
+        with pytest.raises(ValueError, match="all 2 seeds diverged; a smaller learning_rate is needed"):
+            fit.typical()
 
 
 def finite(loss, net) -> bool:
