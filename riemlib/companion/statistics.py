@@ -231,8 +231,8 @@ def compare(
         each = np.log(each) if log else each
         rows.append(dict(zip(by, place, strict=True)) | asdict(shift(each[first], each[second])))
     found = pd.DataFrame(rows)
-    adjusted = holm(dict(enumerate(found["p"])))
-    return found.assign(p_holm=[adjusted[i] for i in range(len(found))])
+    adjusted = holm({str(i): p for i, p in enumerate(found["p"])})
+    return found.assign(p_holm=list(adjusted.values()))
 
 
 def success_table(runs: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
