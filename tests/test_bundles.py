@@ -145,11 +145,14 @@ def test_eq_14_in_the_wrong_order_is_not_eq_10():
 
 # Equation 15
 
+
 def problem(case=None):
     """A network of three classes, nine points, and a label for each."""
     case = case or dict(widths=[3] * 6)
     net = network(**case, classes=3, seed=5)
     return net, points(9, case["widths"][0]), torch.randint(3, (9,), generator=torch.Generator().manual_seed(11))
+
+
 def autograd(net, x, label):
     names, parameters = zip(*net.named_parameters(), strict=True)
     return dict(zip(names, torch.autograd.grad(torch.nn.functional.cross_entropy(net(x), label), parameters), strict=True))

@@ -19,7 +19,6 @@ def test_squared_length(dim):
     assert error([rl.squared_length(g, dx)], [expected]) < TOLERANCE
 
 
-
 @pytest.mark.parametrize("dim", [1, 2, 3, 5])
 def test_balls_hold_the_vectors_of_length_radius(dim):
     """The tip of each semi-axis is a vector of length `radius`; √λ for 1/√λ would not be. Longest first, along unit columns."""
@@ -39,12 +38,10 @@ def test_balls_hold_the_vectors_of_length_radius(dim):
         assert error([rl.squared_length(g, wrong[:, :, 0])], [torch.full((20,), radius**2, dtype=g.dtype)]) > 1e-3
 
 
-
 def test_balls_by_hand():
     found = rl.balls(torch.diag(torch.tensor([4.0, 0.25])).double()[None], 1.0)
     assert found.axes.tolist() == [[2.0, 0.5]]
     assert found.directions.abs().tolist() == [[[0.0, 1.0], [1.0, 0.0]]]
-
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -59,7 +56,6 @@ def test_balls_are_infinite_where_the_metric_is_degenerate(dtype):
     assert rl.balls(stretched, 0.1).axes.isfinite().all()
 
 
-
 @pytest.mark.parametrize("dim", [1, 2, 3, 5])
 def test_condition_and_volume_are_those_of_linear_algebra(dim):
     """torch.linalg.cond and half the log-determinant; the squared ratio of a ball's axes, and minus the logarithm of their product."""
@@ -71,13 +67,11 @@ def test_condition_and_volume_are_those_of_linear_algebra(dim):
     assert (found[0] >= 1).all()
 
 
-
 def test_condition_and_volume_by_hand():
     """Stretched by 3 and squeezed by 2 the metric has the eigenvalues 9 and 1/4: condition 36, √det = 3/2."""
     g = rl.pullback_metric(lambda p: p * torch.tensor([3.0, -0.5]).double(), points(4, 2))
     assert condition_number(g).tolist() == pytest.approx([36] * 4)
     assert log_volume(g).tolist() == pytest.approx([math.log(1.5)] * 4)
-
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -87,7 +81,6 @@ def test_condition_and_volume_of_a_degenerate_metric(dtype):
     for g in (rl.pullback_metrics(net, points(20, 3, dtype=dtype))[0], torch.zeros(20, 3, 3, dtype=dtype)):
         assert log_volume(g).tolist() == [-math.inf] * 20
         assert condition_number(g).tolist() == [math.inf] * 20
-
 
 
 def test_outline_lies_on_the_ball():

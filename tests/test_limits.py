@@ -281,7 +281,6 @@ def test_adjoint_is_the_gradient_through_the_solution():
     assert error([limits.adjoint(W, b, end.detach(), p, at=(0.5,))[1][0]], [expected]) > 1e-3
 
 
-
 def test_covectors_converge_to_the_adjoint_with_order_one():
     W, b = limits.smooth_field(2, seed=0)
     x = POINTS[:3]

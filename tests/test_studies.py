@@ -323,7 +323,9 @@ def test_what_is_kept_is_neither_trained_nor_measured_again(tmp_path, computed):
 def test_a_device_is_used_from_this_process(tmp_path, monkeypatch):
     """Even where there is a cluster, whose workers need not have it; measures go to the cluster. "cpu:0" stands for a device here."""
     asked, compute = [], studies.compute
-    monkeypatch.setattr(studies, "compute", lambda tasks, **how: asked.append(how) or compute(tasks, folder=tmp_path, workers=1, progress=False))
+    monkeypatch.setattr(
+        studies, "compute", lambda tasks, **how: asked.append(how) or compute(tasks, folder=tmp_path, workers=1, progress=False)
+    )
     result = study(tmp_path, scheduler="tcp://nowhere", workers=2, device="cpu:0", seeds=[0], measures=["certified"])
     assert [(how["workers"], how["scheduler"]) for how in asked] == [(1, ""), (2, "tcp://nowhere")]
     assert error([result.trained(BASE).parameters], [study(tmp_path, seeds=[0]).trained(BASE).parameters]) == 0
