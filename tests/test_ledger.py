@@ -174,3 +174,25 @@ def test_tables_of_the_ledger_have_a_row_for_each_claim(claims):
         assert claim["id"] in page and claim["statement"] in text
     assert "(notebooks/02_notation.ipynb)" in text and "**refuted**" in text
     assert said.startswith("3 claims decided: 1 confirmed, 2 refuted.") and "`gauge`" in said and "product-order" not in said
+
+
+def test_what_a_claim_says_is_read_from_todays_claims(tmp_path):
+    """A correction in claims.toml shows before the notebook runs again; a claim that is gone is left out."""
+    old = dataclasses.replace(ledger.record("gauge", FOUND, {}), statement="as it was once", section="0", source="cited")
+    gone = dataclasses.replace(old, id="no-longer-there")
+    (found,) = ledger.gather([executed(tmp_path / "a.ipynb", old, gone)])
+    claim = ledger.CLAIMS["gauge"]
+    assert (found["statement"], found["section"], found["source"]) == (claim.statement, claim.section, claim.source)
+
+
+def test_the_wording_says_where_the_paper_does_not_print_a_claim_itself(claims):
+    for claim in ledger.CLAIMS.values():
+        ending = f" ({claim.source})" if claim.source in ("implied", "cited") else ""
+        assert ledger.wording(dataclasses.asdict(claim)) == claim.statement + ending
+
+
+def test_verdicts_are_counted_by_thesis(claims):
+    theses = {"charts": ["relu-residual-bijective", "softmax-chart"], "metric": ["product-order", "gauge"]}
+    lines = ledger.summary_by_thesis(claims, theses).splitlines()
+    assert lines[2] == "| charts |  |  |  | 1 | relu-residual-bijective (refuted) |"
+    assert lines[3] == "| metric | 1 |  |  |  |  |" and len(lines) == 4
