@@ -53,7 +53,7 @@ def test_principal_minors_are_the_determinants_of_the_diagonal_blocks(dim):
         ([[0.1, 0.3], [0.1, 0.3]], False),  # zero, but for rounding
     ],
 )
-def test_is_p_matrix(M, expected):
+def test_a_p_matrix_has_positive_minors(M, expected):
     assert bool(charts.is_p_matrix(torch.tensor(M, **F64))) is expected
 
 
@@ -98,7 +98,7 @@ def test_certificate_switches_where_a_layer_of_width_one_stops_increasing(activa
         ([1, 2, 2], "relu", [False, True, True]),
     ],
 )
-def test_certificates_by_order(order, activation, expected):
+def test_the_certificate_depends_on_the_orders(order, activation, expected):
     net = CkNetwork([2] * 4, order=order, activation=activation, seed=0, **F64)
     with torch.no_grad():
         net.weights[0].copy_(torch.tensor([[-3.0, 0.2], [0.1, 0.4]]))  # folds where it is of order 1
@@ -163,7 +163,7 @@ def relu_layers(dim, count=200):
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3])
-def test_p_matrix_criterion_against_preimage_counts(dim):
+def test_p_matrices_are_the_layers_with_one_preimage_each(dim):
     W, b, y = relu_layers(dim)
     bijective = (charts.relu_preimages(W, b, y)[1].sum(-1) == 1).all(1)
     M = torch.eye(dim, **F64) + W
@@ -187,7 +187,7 @@ def test_relu_preimages_are_all_of_them(dim, step):
     assert (near < 1e-7).all()  # and the point that y came from is among them
 
 
-def test_absolute_value():
+def test_the_absolute_value_has_two_preimages_or_none():
     """x + relu(-2x) = |x| has two preimages above zero and none below."""
     W, b = torch.full((1, 1), -2.0, **F64), torch.zeros(1, **F64)
     x, found = charts.relu_preimages(W, b, torch.tensor([[1.5], [-1.5]], **F64))
@@ -195,7 +195,7 @@ def test_absolute_value():
     assert sorted(x[0][found[0]].flatten().tolist()) == [-1.5, 1.5]
 
 
-def test_points_on_pieces():
+def test_there_is_a_point_on_every_linear_piece():
     W, b = gaussian(5, 3, 3), gaussian(5, 3, seed=1)
     z = torch.einsum("lab,lpb->lpa", W, charts.points_on_pieces(W, b, on=0.5, off=-2.0)) + b[:, None]
     expected = torch.where(charts.patterns(3), 0.5, -2.0).to(**F64)
@@ -216,14 +216,14 @@ def test_newton_finds_three_preimages_where_a_tanh_layer_folds_and_one_where_it_
     assert len(found) == 1 if certain else len(found) >= 3 and len(found) % 2 == 1  # degree 1: an odd number
 
 
-def test_preimages_of_a_fold_in_one_dimension():
+def test_newton_finds_the_three_preimages_of_a_fold():
     """x - 3/2 tanh x = 0 has three roots; of y = 5 there is one."""
     layer = one_layer(torch.ones(1, 1, **F64), torch.zeros(1, **F64), step=1.0, activation=lambda z: -1.5 * torch.tanh(z))
     assert len(charts.preimages(layer, torch.zeros(1, **F64), reach=2.0)) == 3
     assert len(charts.preimages(layer, torch.full((1,), 5.0, **F64), reach=2.0)) == 1
 
 
-def test_rotated_images():
+def test_images_are_rotated_about_their_centre():
     image = np.zeros((8, 8))
     image[1:6, 2:5] = np.arange(15).reshape(5, 3)
     turned = charts.rotated_images(image, [0, 90, 180, 360]).reshape(4, 8, 8).numpy()
@@ -235,7 +235,7 @@ def test_rotated_images():
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3])
-def test_local_dimension(dim):
+def test_the_local_dimension_of_a_curved_grid_is_the_grids(dim):
     side = {1: 200, 2: 25, 3: 11}[dim]
     grid = torch.cartesian_prod(*[torch.linspace(0, 1, side, **F64)] * dim).reshape(-1, dim)
     curved = torch.cat([grid, 0.1 * (grid**2).sum(1, keepdim=True)], 1) @ gaussian(dim + 1, 20)

@@ -40,7 +40,7 @@ def half_plane(x):
 ANGLES = 0.4 + random(6, 2).abs().clamp(max=2)
 
 
-def test_christoffel_symbols_of_the_sphere():
+def test_the_sphere_has_the_christoffel_symbols_of_the_textbook():
     gamma = christoffel(sphere(2.0)[1], ANGLES)
     expected = torch.zeros(6, 2, 2, 2, **F64)
     expected[:, 0, 1, 1] = -ANGLES[:, 0].sin() * ANGLES[:, 0].cos()
@@ -48,7 +48,7 @@ def test_christoffel_symbols_of_the_sphere():
     torch.testing.assert_close(gamma, expected, rtol=1e-12, atol=1e-12)
 
 
-def test_christoffel_symbols_of_a_metric_that_is_not_diagonal():
+def test_the_connection_is_metric_and_free_of_torsion():
     """The connection is torsion-free and metric, ∂_c g_ab = Γ_abc + Γ_bac with the first index lowered, which determines it."""
     net, x = CkNetwork([3] * 4, seed=0, **F64), random(5, 3)
 
@@ -67,12 +67,12 @@ def test_christoffel_symbols_of_a_metric_that_is_not_diagonal():
     [(sphere(2.0)[1], 0.25), (sphere(0.5)[1], 4.0), (half_plane, -1.0), (polar_plane, 0.0)],
     ids=["sphere", "small sphere", "hyperbolic", "flat"],
 )
-def test_gaussian_curvature(metric, K):
+def test_surfaces_have_their_gaussian_curvature(metric, K):
     R = riemann(metric, ANGLES)
     torch.testing.assert_close(R[:, 0, 1, 0, 1] / torch.linalg.det(metric(ANGLES)), torch.full((6,), K, **F64), rtol=1e-10, atol=1e-10)
 
 
-def test_symmetries_and_the_gauss_equation_in_three_dimensions():
+def test_the_riemann_tensor_has_its_symmetries_and_obeys_the_gauss_equation():
     net, x = CkNetwork([3, 3, 6], order=[1, 0], seed=1, **F64), random(5, 3)
     R = riemann(lambda x: pullback_metrics(net, x)[0], x)
     assert float(R.abs().max()) > 1e-3
@@ -83,7 +83,7 @@ def test_symmetries_and_the_gauss_equation_in_three_dimensions():
     torch.testing.assert_close(R, gauss_equation(net[:], x), rtol=1e-9, atol=1e-12)
 
 
-def test_gauss_equation_of_the_sphere():
+def test_the_gauss_equation_gives_the_curvature_of_the_sphere():
     image, metric = sphere(2.0)
     R = gauss_equation(image, ANGLES)
     torch.testing.assert_close(R[:, 0, 1, 0, 1], torch.linalg.det(metric(ANGLES)) / 4, rtol=1e-12, atol=0.0)
@@ -115,7 +115,7 @@ def test_preimages_lie_on_the_sphere_about_the_image():
     assert float((first - true).abs().max()) > 1e-4
 
 
-def test_preimages_of_a_linear_map_are_the_ellipses():
+def test_preimages_under_a_linear_map_are_the_ellipses():
     A = random(2, 2) + 2 * torch.eye(2, **F64)
     first, true = ball_preimages(lambda x: x @ A.mT, random(3, 2), 5.0)
     torch.testing.assert_close(first, true, rtol=1e-12, atol=1e-12)

@@ -40,7 +40,7 @@ def two(a, b):
 # From layer to layer.
 
 
-def test_roughness_by_loops():
+def test_roughness_is_what_loops_sum():
     images = uniform(6, 5, 2)
     second = first = 0.0
     for n in range(5):
@@ -124,7 +124,7 @@ def test_diameter_of_a_small_picture_far_from_the_origin():
     assert float(curves.diameter(x + 1)) == pytest.approx(float(curves.diameter(x)), rel=1e-6)
 
 
-def test_gap_ratio():
+def test_the_gap_ratio_is_the_worst_gap_over_the_mean():
     """1 for even spacing; with one point gone a gap of 2 over the mean; of the arms the worst; no gap between the arms."""
     even = line(21)
     assert float(curves.gap_ratio(even, one(even))) == pytest.approx(1)
@@ -138,7 +138,7 @@ def test_gap_ratio():
     assert float(curves.gap_ratio(ended, one(ended))) == pytest.approx(1 / (2 / 21))
 
 
-def test_length():
+def test_length_is_counted_in_diameters():
     """Over the diameter: 1 for a line, π for a circle, the sum for two arms; a thread wound up is longer."""
     assert float(curves.length(line(50), one(line(50)))) == pytest.approx(1)
     circle = arc(100)
@@ -159,7 +159,7 @@ def test_turning_of_an_arc_is_its_angle(angle, scale):
     assert float(curves.turning(x, one(x))) == pytest.approx(angle * 398 / 399, rel=1e-6)
 
 
-def test_turning_by_hand():
+def test_turning_adds_up_angles_without_their_sign():
     corner = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 2.0], [0.0, 2.0], [3.0, 2.0]]).double()  # two right angles, one about-turn
     assert float(curves.turning(corner, one(corner))) == pytest.approx(2 * math.pi)
     assert float(curves.turning(line(30), one(line(30)))) < 1e-6
@@ -200,11 +200,11 @@ def test_merge_distances_are_ripsers_deaths(x):
     assert len(found) == len(x) - 1 and found == pytest.approx(deaths(x), rel=1e-5)
 
 
-def test_merge_distances_of_one_point():
+def test_one_point_has_no_merge_distance():
     assert curves.merge_distances(uniform(1, 2)).shape == (0,)
 
 
-def test_components_of_pieces():
+def test_pieces_are_components_of_their_own_arm():
     """Pieces count where the gap is beyond 5 % of the diameter; each arm is looked at by itself."""
     whole, pieces = line(201), torch.cat([line(60), line(60) + 1.2, line(60) + 2.4])
     assert int(curves.components(whole, one(whole))) == 1
@@ -244,7 +244,7 @@ def strands(depth, n=13, stop=2.4):
     return line(n, (0.0, 0.0), (stop, 0.0)), line(n, (half, depth), (stop - half, depth))
 
 
-def test_curves_that_cross():
+def test_curves_that_cross_are_seen_to_cross():
     plane = {"level": line(20), "upright": line(20, (0.43, -1.0), (0.43, 1.0)), "apart": line(20, (0.0, 0.5), (1.0, 0.6))}
     for stages in (0, 1, 3):
         assert curves.cross(lambda x: x, plane["level"], plane["upright"], stages=stages)
@@ -287,7 +287,7 @@ def test_images_decide_not_points():
 # Separability.
 
 
-def test_linear_probe():
+def test_a_probe_separates_what_a_plane_separates():
     """1 where a line parts the classes, the share of the larger class where there is nothing to go by, about a half for a chequerboard."""
     x = uniform(200, 2) - 0.5
     sides = (x @ torch.tensor([1.0, -2.0]).double() > 0.1).long()
@@ -300,7 +300,7 @@ def test_linear_probe():
     assert curves.linear_probe(lifted, sample.label) == 1  # one dimension more, and a plane parts them
 
 
-def test_linear_probe_sees_through_squeezing():
+def test_a_probe_sees_through_squeezing():
     """What parts the classes may be 10⁻⁹ of the picture, which a probe that is not whitened misses; or the picture a line in a plane."""
     x, label = uniform(200, 2) - 0.5, torch.tensor([0, 1] * 100)
     x[:, 1] = 1e-9 * (x[:, 1].abs() + 0.1) * (2 * label - 1)

@@ -13,7 +13,7 @@ TOLERANCE = 1e-10
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3, 5])
-def test_squared_length(dim):
+def test_a_squared_length_is_the_sum_over_both_indices(dim):
     g, dx = spd(dim, 6), points(6, dim)
     expected = torch.stack([sum(m[a, b] * v[a] * v[b] for a in range(dim) for b in range(dim)) for m, v in zip(g, dx, strict=True)])
     assert error([rl.squared_length(g, dx)], [expected]) < TOLERANCE
@@ -38,7 +38,7 @@ def test_balls_hold_the_vectors_of_length_radius(dim):
         assert error([rl.squared_length(g, wrong[:, :, 0])], [torch.full((20,), radius**2, dtype=g.dtype)]) > 1e-3
 
 
-def test_balls_by_hand():
+def test_a_stretched_plane_has_its_ellipse():
     found = rl.balls(torch.diag(torch.tensor([4.0, 0.25])).double()[None], 1.0)
     assert found.axes.tolist() == [[2.0, 0.5]]
     assert found.directions.abs().tolist() == [[[0.0, 1.0], [1.0, 0.0]]]
@@ -67,7 +67,7 @@ def test_condition_and_volume_are_those_of_linear_algebra(dim):
     assert (found[0] >= 1).all()
 
 
-def test_condition_and_volume_by_hand():
+def test_a_map_that_stretches_and_squeezes_has_its_condition_and_volume():
     """Stretched by 3 and squeezed by 2 the metric has the eigenvalues 9 and 1/4: condition 36, √det = 3/2."""
     g = rl.pullback_metric(lambda p: p * torch.tensor([3.0, -0.5]).double(), points(4, 2))
     assert condition_number(g).tolist() == pytest.approx([36] * 4)
@@ -75,7 +75,7 @@ def test_condition_and_volume_by_hand():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_condition_and_volume_of_a_degenerate_metric(dtype):
+def test_a_degenerate_metric_has_no_volume_and_an_infinite_condition(dtype):
     """Infinite, and minus infinity, of rank 1, and of rank 0 as well."""
     net = network(widths=[3, 1, 3], order=0, dtype=dtype)
     for g in (rl.pullback_metrics(net, points(20, 3, dtype=dtype))[0], torch.zeros(20, 3, 3, dtype=dtype)):
@@ -128,7 +128,7 @@ def test_balls_of_a_wide_jacobian_are_infinite_in_the_directions_it_loses(shape)
 
 @pytest.mark.parametrize(("dtype", "thin"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
 def test_the_jacobian_keeps_a_thin_ball_that_its_metric_loses(dtype, thin):
-    """An axis ratio below the root of the machine epsilon: finite from P, infinite from P^T P. Below the epsilon itself it is 0 for both."""
+    """An axis ratio below the root of the machine epsilon: finite from P, infinite from P^T P. Below the epsilon itself it is 0."""
     turn = torch.tensor([[0.6, -0.8], [0.8, 0.6]], dtype=dtype)
     P = (torch.diag(torch.tensor([1.0, thin], dtype=dtype)) @ turn)[None]
     found = rl.balls_of(P, 1.0)

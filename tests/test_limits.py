@@ -64,7 +64,7 @@ def test_solve_is_the_equation_that_scipy_solves(order):
         ("uniform", dict(order=4), 1),
     ],
 )
-def test_order_of_a_network_towards_its_equation(kind, network, theory):
+def test_networks_approach_their_equation_with_the_order_of_theory(kind, network, theory):
     measured = orders(kind, 0, **network)
     assert abs(measured.value - theory) < 0.12
     assert theory - 1 < measured.low <= theory <= measured.high < theory + 1
@@ -172,7 +172,7 @@ def test_implicit_step_is_exact_for_relu_alone():
         assert not torch.allclose(net.coordinates(POINTS)[-1], limits.implicit(net, bias=False).coordinates(POINTS)[-1], atol=1e-3)
 
 
-def test_nonaffine_share():
+def test_the_nonaffine_share_is_0_for_affine_maps_and_1_for_a_parabola():
     affine = POINTS @ torch.tensor([[1.0, 2.0], [0.5, -1.0]], dtype=torch.float64) + 3
     assert limits.nonaffine_share(POINTS, affine) < 1e-13
     assert limits.nonaffine_share(POINTS, POINTS**2) > 0.1
@@ -235,7 +235,7 @@ def test_ordered_product_has_the_last_factor_leftmost():
     assert not torch.allclose(product, reverse)
 
 
-def test_path_ordered_exponential_of_constant_and_broken_paths():
+def test_the_path_ordered_exponential_of_pieces_is_a_product_of_exponentials():
     C = torch.tensor([[0.2, 1.0], [-0.7, -0.1]], dtype=torch.float64)
     D = torch.tensor([[0.5, 0.0], [1.0, 0.1]], dtype=torch.float64)
     assert torch.allclose(limits.path_ordered_exponential(lambda l: C, 2), torch.linalg.matrix_exp(C), atol=1e-11)

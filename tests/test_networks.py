@@ -62,7 +62,7 @@ def test_order_2_is_eq_4():
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
-def test_differences_of_order_k(order):
+def test_the_kth_difference_of_order_k_is_f(order):
     """δ^k x = h^k f once the order is reached, with the k-th backward difference taken of the coordinates alone."""
     h = 0.8
     net, x = network(widths=[2] * 9, order=order, step=h), points(7, 2)
@@ -118,7 +118,7 @@ def test_a_name_is_its_function(name):
     assert error(network(widths=[2] * 4, activation=name).states(x), network(widths=[2] * 4, activation=function).states(x)) == 0
 
 
-def test_any_pointwise_callable():
+def test_any_pointwise_callable_is_an_activation():
     x = points(5, 2)
     expected = network(widths=[2] * 4, activation=silu).states(x)
     for activation in (silu, torch.nn.SiLU(), lambda z: z / (1 + (-z).exp())):
@@ -196,7 +196,7 @@ def test_dtype_is_the_networks(dtype):
 
 
 @each_case
-def test_float32(case):
+def test_float32_keeps_four_digits(case):
     x = points(50, case["widths"][0])
     found = network(**case, dtype=torch.float32).states(x.float())
     assert error([a.double() for a in found], states(network(**case), x)) < 1e-4

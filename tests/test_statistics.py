@@ -97,7 +97,7 @@ def test_median_interval_is_deterministic_and_shrinks():
 # Two conditions on the same seeds.
 
 
-def test_mcnemar_counts_and_p():
+def test_mcnemar_counts_pairs_and_tests_those_that_differ():
     first = [True] * 5 + [True] * 2 + [False] * 9 + [False] * 4
     second = [True] * 5 + [False] * 2 + [True] * 9 + [False] * 4
     found = mcnemar(torch.tensor(first), torch.tensor(second))
@@ -109,7 +109,7 @@ def test_mcnemar_counts_and_p():
     assert swapped.interval == pytest.approx((-found.interval[1], -found.interval[0]))
 
 
-def test_mcnemar_interval_of_a_published_table():
+def test_the_mcnemar_interval_is_that_of_a_published_table():
     """Newcombe 1998 (Stat. Med. 17, 2635), table III, 36, 12, 2, 0 of 50: 0.2 in [0.0569, 0.3404]."""
     first = [True] * 48 + [False] * 2
     second = [True] * 36 + [False] * 12 + [True] * 2
@@ -118,7 +118,7 @@ def test_mcnemar_interval_of_a_published_table():
     assert found.interval == pytest.approx((0.0569, 0.3404), abs=2e-4)
 
 
-def test_mcnemar_without_disagreement():
+def test_mcnemar_sees_no_difference_where_none_differ():
     same = mcnemar([True, False, True], [True, False, True])
     assert same.p == 1 and same.difference == 0 and same.interval[0] < 0 < same.interval[1]
     with pytest.raises(ValueError, match="outcomes"):
@@ -171,7 +171,7 @@ def test_shift_has_the_sign_of_the_second():
     assert up.p == down.p < 1e-4
 
 
-def test_shift_by_hand():
+def test_a_shift_of_three_pairs_is_what_one_counts_by_hand():
     """Differences -1, 2, 3: ranks 1, 2, 3, so an effect of (2 + 3 - 1) / 6, and 1 or less has 2 of the 8 signs on either side."""
     found = shift([5.0, 5.0, 5.0], [4.0, 7.0, 8.0])
     assert found.median == 2 and found.effect == pytest.approx(4 / 6) and found.p == pytest.approx(4 / 8)
@@ -197,7 +197,7 @@ def test_pairs_that_are_not_finite_are_left_out_and_counted():
     assert shift(torch.from_numpy(first), torch.from_numpy(second)) == clean
 
 
-def test_no_difference_at_all():
+def test_no_difference_is_no_effect():
     """No rank to sum: as likely as can be, no effect; ties among others count for the median, not for the ranks."""
     same = shift([1.0, 2.0, 3.0], [1.0, 2.0, 3.0])
     assert (same.median, same.low, same.high, same.p, same.effect, same.n) == (0, 0, 0, 1, 0, 3)
@@ -213,7 +213,7 @@ def test_no_difference_at_all():
         ([NAN, 1.0], [1.0, INF], "none of the 2 pairs is finite in both"),
     ],
 )
-def test_shift_refuses(first, second, message):
+def test_a_shift_of_no_pair_is_refused(first, second, message):
     with pytest.raises(ValueError, match=message):
         shift(first, second)
 
@@ -228,7 +228,7 @@ def test_shift_keeps_its_promise_where_nothing_differs():
 # Shares, corrections, correlations.
 
 
-def test_proportion():
+def test_a_proportion_is_a_share_with_its_interval():
     """Share and Wilson's interval, of booleans in any wrapping."""
     for happens in ([True] * 3 + [False] * 7, np.arange(10) < 3, torch.arange(10) < 3):
         assert proportion(happens) == (pytest.approx(0.3), *wilson(3, 10))
@@ -239,13 +239,13 @@ def test_proportion():
         proportion([1.0, NAN])
 
 
-def test_holm():
+def test_holms_correction_steps_down():
     assert holm({"b": 0.04, "a": 0.01, "c": 0.03}) == pytest.approx({"b": 0.06, "a": 0.03, "c": 0.06})  # 3 × .01, 2 × .03, then no smaller
     assert holm({"a": 0.9, "b": 0.8}) == {"a": 1.0, "b": 1.0}
     assert list(holm({"z": 0.5, "a": 0.1})) == ["z", "a"]
 
 
-def test_rank_correlation():
+def test_ranks_correlate_whatever_the_scale():
     t = np.linspace(0, 1, 20)
     assert rank_correlation(t, t**3) == 1 and rank_correlation(t, -(t**3)) == -1
     assert rank_correlation(t, 1e-9 * t) == 0  # rounding errors in order are no order

@@ -1,4 +1,4 @@
-"""How the sources are built: imports go from the companion to the mathematics to the checks, functions are short, mutants are up to date."""
+"""The sources: imports go from the companion to the mathematics to the checks, functions are short, mutants have their place."""
 
 import ast
 from pathlib import Path

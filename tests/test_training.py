@@ -56,7 +56,7 @@ def plain_loop(case, seed, sample, *, batch_size, updates, learning_rate, progre
 
 
 @each_template
-def test_equals_a_plain_loop(case):
+def test_fit_equals_a_plain_loop(case):
     """Loss update by update, every weight at the end, and the error counted from coordinates written out by hand."""
     fit = rl.fit(network(**case), SAMPLE, seeds=[4, 0, 11], **SETTINGS)
     for i, seed in enumerate(fit.seeds):
@@ -105,7 +105,7 @@ def test_initial_weights_are_the_seeds():
         assert all(torch.equal(p, q) for p, q in zip(weights(net), weights(drawn), strict=True))
 
 
-def test_minibatches():
+def test_minibatches_are_permutations_cut_up_for_each_seed():
     """Every epoch is a permutation cut up; seeds differ; a seed's are the same at any place, in any company."""
     first = training._minibatches([5, 6], 10, 5)
     epochs = [torch.cat([next(first), next(first)], 1) for _ in range(3)]
@@ -135,7 +135,7 @@ def test_the_same_call_twice_is_the_same_to_the_bit():
     assert torch.equal(state, torch.get_rng_state())
 
 
-def test_snapshots():
+def test_a_snapshot_is_the_network_after_so_many_updates():
     """Networks after so many updates; the last is the result, and keeping them changes nothing."""
     case = TEMPLATES["order 1"]
     fit = rl.fit(network(**case), SAMPLE, seeds=[2, 3], snapshots=[0, 10, 40], **SETTINGS)
@@ -164,7 +164,7 @@ def test_networks_are_the_callers_to_change():
     assert all(p.requires_grad for p in a.parameters())
 
 
-def test_what_comes_back():
+def test_a_fit_holds_a_result_for_each_seed():
     fit = rl.fit(network(widths=[2] * 4), SAMPLE, seeds=(s for s in (5, 1)), **SETTINGS)
     assert fit.seeds == (5, 1) and len(fit.networks) == 2
     assert fit.loss.shape == (2, 40) and fit.error.shape == (2,) and fit.loss.isfinite().all()
@@ -174,14 +174,14 @@ def test_what_comes_back():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_dtype(dtype):
+def test_training_keeps_the_dtype(dtype):
     fit = rl.fit(network(widths=[2] * 4, dtype=dtype), SAMPLE.to(dtype), seeds=[0, 1], **SETTINGS)
     assert {fit.loss.dtype, fit.error.dtype, *(p.dtype for p in fit.networks[0].parameters())} == {dtype}
     double = rl.fit(network(widths=[2] * 4), SAMPLE, seeds=[0, 1], **SETTINGS)
     assert error([fit.loss.double()], [double.loss]) < 1e-3
 
 
-def test_it_learns():
+def test_an_easy_spiral_is_learnt_by_most_seeds():
     """An easy spiral is separated by most seeds, and the loss goes down; untrained by few."""
     sample = rl.spiral(60, turns=0.4, dtype=torch.float64)
     settings = dict(seeds=range(8), batch_size=30, learning_rate=0.03, progress=False)
@@ -200,7 +200,7 @@ class TestDivergence:
     def run(self, **changes):
         return rl.fit(network(**self.CASE), SAMPLE.to(torch.float32), **{**self.HOT, **changes})
 
-    def test_is_reported_by_seed(self):
+    def test_divergence_is_reported_by_seed(self):
         with pytest.warns(RuntimeWarning, match="seeds diverged") as said:
             fit = self.run()
         lost = [s for s, loss, net in zip(fit.seeds, fit.loss, fit.networks, strict=True) if not finite(loss, net)]
@@ -211,7 +211,7 @@ class TestDivergence:
         assert not fit.solved[fit.error.isnan()].any()
         assert fit.seeds[fit.typical()] not in lost
 
-    def test_leaves_the_others_alone(self):
+    def test_a_seed_that_diverges_leaves_the_others_alone(self):
         with pytest.warns(RuntimeWarning):
             fit = self.run()
         well = [s for s in fit.seeds if s not in fit.diverged]
@@ -222,7 +222,7 @@ class TestDivergence:
         for i, seed in enumerate(well):
             assert error([fit.loss[fit.seeds.index(seed)]], [alone.loss[i]]) < 1e-3
 
-    def test_of_all(self):
+    def test_all_seeds_may_diverge(self):
         with pytest.warns(RuntimeWarning, match="2 of 2 seeds diverged"):
             fit = self.run(seeds=[0, 1], learning_rate=1e30)
         assert fit.diverged == (0, 1) and fit.error.isnan().all()
@@ -255,7 +255,7 @@ def test_compile_falls_back_with_one_warning(compiler, monkeypatch):
     assert torch.equal(fit.loss, expected.loss)
 
 
-def test_compile_is_used(monkeypatch):
+def test_what_torch_compile_returns_is_used_at_every_update(monkeypatch):
     """What torch.compile returns is what runs, at every update."""
     count = []
 
