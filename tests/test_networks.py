@@ -262,7 +262,7 @@ def test_a_network_of_given_weights_has_their_dtype():
 
 
 @pytest.mark.parametrize("case", [CASES["mixed"], CASES["widening"], CASES["order 2, shared"]], ids=["mixed", "widening", "shared"])
-def test_a_row_of_parameters_is_a_network(case):
+def test_a_row_of_parameters_is_a_network(case, tmp_path):
     """All parameters in one row, in the order of `parameters()`; the network it is made from keeps its own."""
     net, other, x = network(seed=1, **case), network(seed=2, **case), points(6, case["widths"][0])
     flat = torch.nn.utils.parameters_to_vector(other.parameters()).detach()
@@ -272,6 +272,8 @@ def test_a_row_of_parameters_is_a_network(case):
     assert error([found(x)], [net(x)]) > FAR
     assert torch.equal(torch.nn.utils.parameters_to_vector(net.parameters()), before)
     assert len({id(W) for W in found.weights}) == len({id(W) for W in net.weights})
+    found.save(tmp_path / "net.safetensors")
+    assert torch.equal(rl.CkNetwork.load(tmp_path / "net.safetensors")(x), found(x))
 
 
 SAVED = {name: CASES[name] for name in ("order 2", "order 3, shared", "sigmoid, order 1", "figure 2d", "mixed", "widening", "narrowing")}
