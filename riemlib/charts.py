@@ -45,7 +45,7 @@ def is_p_matrix(M: Float[Tensor, "*batch dim dim"]) -> Bool[Tensor, "*batch"]:
 
 
 def certificates(net: CkNetwork) -> list[bool]:
-    r"""For each of the L layers, whether it is certain to be injective on its state (x, D_1, ...). True is a proof, False the lack of one.
+    r"""For each of the L layers, whether it is certain to be injective on its state (x, D_1, ...). True is a proof, False the lack of one (section 2).
 
     One rule, by what the layer does to the entries of the state. *Drops any*: not certified. *Adds one, or has effective order 2 or more*:
     injective whatever f is, for the new $x'$ and $D_1'$ give back $x = x' - \Delta l\, D_1'$, x gives f(x), and the other differences

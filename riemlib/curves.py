@@ -85,7 +85,7 @@ def merge_distances(x: Float[Tensor, "points dim"]) -> np.ndarray:
 def components(images: Float[Tensor, "*batch points dim"], label: Int64[Tensor, " points"], scale: float = 0.05) -> Int64[Tensor, "*batch"]:
     """Into how many components the arms fall at `scale` times the diameter of the whole (H₀ persistence), each arm by itself, summed.
 
-    As many as there are arms where each is connected at that scale.
+    As many as there are arms where each is connected at that scale (section 7.3).
     """
     reach = scale * diameter(images).flatten()
     counts = torch.zeros(len(reach), dtype=torch.int64)
@@ -142,8 +142,8 @@ def refined_gaps(
 ) -> Float[Tensor, "*batch stages"]:
     r"""The largest gap in the image of a polyline through the points, as the polyline is sampled ever more finely where that gap is.
 
-    Each stage cuts the segment with the largest gap into `parts` and keeps the largest gap among their images: stages + 1 gaps. A
-    continuous f has gaps that go to 0, in proportion to 1/parts once the sampling resolves it; a tear keeps its size, however fine.
+    Each stage cuts the segment with the largest gap into `parts` and keeps the largest gap among their images: stages + 1 gaps
+    (section 7.3). A continuous f has gaps that go to 0, in proportion to 1/parts once the sampling resolves it; a tear keeps its size, however fine.
     f maps points (..., n, d) to their images; leading axes are carried along.
     """
     found = []

@@ -267,7 +267,7 @@ def ordered_product(A: Float[Tensor, "layers dim dim"], steps: Sequence[float], 
 
 
 def path_ordered_exponential(A: Path, dim: int, *, start: float = 0.0, end: float = 1.0, breaks: Sequence[float] = ()) -> Tensor:
-    """P(end) of dP/dl = A(l) P, P(start) = I, (d, d), by scipy's DOP853, restarted at the `breaks` where A jumps."""
+    """P(end) of dP/dl = A(l) P, P(start) = I, (d, d): the limit of Eq. 12, by scipy's DOP853, restarted at the `breaks` where A jumps."""
 
     def rate(l: float, P: np.ndarray) -> np.ndarray:
         return (A(torch.tensor(l, dtype=torch.float64)).numpy() @ P.reshape(dim, dim)).ravel()
