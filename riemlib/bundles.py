@@ -51,9 +51,7 @@ def group_elements(n: int, dim: int, *, seed: int, spread: float = 2.0, dtype=to
     return (left * values @ right).to(device, dtype)
 
 
-def act_on_metric(
-    h: Float[Tensor, "... image dim"], g: Float[Tensor, "... _ _"], *, inverse: bool = False
-) -> Float[Tensor, "... _ _"]:
+def act_on_metric(h: Float[Tensor, "... image dim"], g: Float[Tensor, "... _ _"], *, inverse: bool = False) -> Float[Tensor, "... _ _"]:
     r"""The left action on metrics, $h \triangleright g = h^{-\mathsf T} g\, h^{-1}$, (n, d, d) (Def. 5.2).
 
     With `inverse` it is $h^{-1} \triangleright g = h^{\mathsf T} g\, h$ (Eq. 14), which inverts nothing: being Eq. 9, it also takes what

@@ -375,10 +375,8 @@ def publish_one(root: Path, name: str) -> str:
     carried = file == result and stamp(path) != old.metadata.riemlib
     edited = bool(list(differences(new, old)))
     if edited:
-        ran = iter([cell for cell in old.cells if cell.cell_type == "code"])
-        for cell in code_cells(new):
-            executed_cell = next(ran)
-            cell.update(outputs=executed_cell.outputs, execution_count=executed_cell.execution_count)
+        for cell, ran in zip(code_cells(new), code_cells(old), strict=True):
+            cell.update(outputs=ran.outputs, execution_count=ran.execution_count)
         marks, new.metadata = old.metadata.riemlib, old.metadata
         write(new, file, marks)
     if file == result:
