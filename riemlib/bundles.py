@@ -1,9 +1,10 @@
 r"""Frames, metrics and covectors under the general linear group (sections 5 and 6, Defs 5.1, 5.2, Eqs. 14, 15).
 
-A frame at a point is d independent tangent vectors, the columns $e_a$ of a matrix. $GL(d)$ acts on frames from the right and on
-metrics from the left: (frame, metric components) is the same bilinear form as $(e \triangleleft h,\ h^{-1} \triangleright g)$.
-A layer's Jacobian h is such a group element wherever it is invertible. It takes the coordinate frame of layer l + 1 to that of
-layer l, the metric's components with it (Eq. 14), and the error's gradient, which is the frame applied to the error (Eq. 15).
+A frame at a point is d independent tangent vectors, the columns $e_a$ of a matrix. The group $GL(d)$ acts on frames from the right and on
+metrics from the left. A frame and the components of a metric in it, (e, g), are the same bilinear form as
+$(e \triangleleft h,\ h^{-1} \triangleright g)$.
+The Jacobian h of a layer is such a group element wherever it is invertible. It takes the coordinate frame of layer l + 1 to that of
+layer l. With it go the components of the metric (Eq. 14) and the gradient of the error, which is the frame applied to the error (Eq. 15).
 """
 
 import torch
@@ -18,7 +19,7 @@ from .networks import CkNetwork, combine
 def act_on_frame(e: Float[Tensor, "... dim dim"], h: Float[Tensor, "... dim dim"]) -> Float[Tensor, "... dim dim"]:
     r"""The right action on frames, $(e \triangleleft h)_a = e_b h^b{}_a$ (Def. 5.1): a matrix product e h, (n, d, d).
 
-    `e` holds a frame's vectors as columns, in any coordinates of the tangent space; `h` one group element a frame, or one for all.
+    `e` holds a frame's vectors as columns, in any coordinates of the tangent space; `h` one group element for each frame, or one for all.
     Errors: ValueError for matrices that are not square or do not fit, or an h that is singular and so not in GL(d).
     """
     e, h = _matrices("e", e), _matrices("h", h)
@@ -27,9 +28,9 @@ def act_on_frame(e: Float[Tensor, "... dim dim"], h: Float[Tensor, "... dim dim"
 
 
 def change_of_frame(e: Float[Tensor, "... dim dim"], f: Float[Tensor, "... dim dim"]) -> Float[Tensor, "... dim dim"]:
-    r"""The one h with $e \triangleleft h = f$ for two frames of the same tangent space, (n, d, d).
+    r"""The one h with $e \triangleleft h = f$ for two frames of the same tangent space, (n, d, d) (Def. 5.1).
 
-    That it exists says that the action is transitive on a fibre, that it is the only one that the action is free (Def. 5.1).
+    Such an h exists: the action is transitive on a fibre. It is the only one: the action is free.
     Errors: ValueError for matrices that are not square or do not fit, or an e that is singular and so no frame.
     """
     e, f = _matrices("e", e), _matrices("f", f)
@@ -38,7 +39,7 @@ def change_of_frame(e: Float[Tensor, "... dim dim"], f: Float[Tensor, "... dim d
 
 
 def group_elements(n: int, dim: int, *, seed: int, spread: float = 2.0, dtype=torch.float64, device=None) -> Float[Tensor, "n dim dim"]:
-    """Random elements of GL(d), of both orientations: two random orthogonal matrices about singular values in [1 / spread, spread].
+    """Random elements of GL(d), of both orientations: random orthogonal matrices on both sides of singular values in [1 / spread, spread].
 
     Errors: ValueError for n or dim below 1, or a spread that is not positive.
     """
@@ -54,8 +55,8 @@ def group_elements(n: int, dim: int, *, seed: int, spread: float = 2.0, dtype=to
 def act_on_metric(h: Float[Tensor, "... image dim"], g: Float[Tensor, "... _ _"], *, inverse: bool = False) -> Float[Tensor, "... _ _"]:
     r"""The left action on metrics, $h \triangleright g = h^{-\mathsf T} g\, h^{-1}$, (n, d, d) (Def. 5.2).
 
-    With `inverse` it is $h^{-1} \triangleright g = h^{\mathsf T} g\, h$ (Eq. 14), which inverts nothing: being Eq. 9, it also takes what
-    is in no group, an h that is singular or of shape (n, d', d) with g (n, d', d').
+    With `inverse` it is $h^{-1} \triangleright g = h^{\mathsf T} g\, h$ (Eq. 14, the same as Eq. 9). This needs no inverse, so it
+    also takes an h that is in no group: one that is singular, or of shape (n, d', d) with g (n, d', d').
     Errors: ValueError for a g that is not symmetric or does not fit h; without `inverse` also for an h that is singular or not square.
 
     >>> act_on_metric(2 * torch.eye(2), torch.eye(2)).diagonal()
@@ -76,15 +77,15 @@ def act_on_metric(h: Float[Tensor, "... image dim"], g: Float[Tensor, "... _ _"]
 def covectors(
     net: CkNetwork, x: Float[Tensor, "points dim"], output: Float[Tensor, "points rows out"]
 ) -> list[Float[Tensor, "points rows _"]]:
-    """Covectors on x^(L), rows of `output` (n, r, d_L), at every layer: L + 1 tensors (n, r, s_l) (the product of Eq. 15).
+    """Covectors on x^(L), r for each point in `output` (n, r, d_L), at every layer: L + 1 tensors (n, r, s_l) (the product of Eq. 15).
 
-    Layer by layer a right action on rows, last layer first. The identity gives the pushforward P of Eq. 12; the gradient of an error the
-    backpropagated error, in the units of the error per unit of the layer's coordinates.
+    Each layer acts on them from the right, the last layer first. The identity gives the pushforward P of Eq. 12. The gradient of an error
+    gives the backpropagated error, in units of the error per unit of the layer's coordinates.
     Errors: ValueError for an output that is not (n, r, d_L).
     """
     output, n, dim = checks.tensor("output", output, "(n, r, d_L)"), len(checks.points(x)), net.widths[-1]
     if output.ndim != 3 or (len(output), output.shape[2]) != (n, dim):
-        raise ValueError(f"output has shape {tuple(output.shape)}; ({n}, r, {dim}), rows of covectors at each point, is needed")
+        raise ValueError(f"output has shape {tuple(output.shape)}; ({n}, r, {dim}), r covectors at each point, is needed")
     sweep = backward_sweep(net, forward_pass(net, x)[1], output.movedim(0, -1))
     return [covector.flatten(1, 2).movedim(-1, 0) for covector in sweep][::-1]
 
@@ -96,9 +97,9 @@ def backpropagate(net: CkNetwork, x: Float[Tensor, "points dim"], label: Int64[T
     $$\frac{\partial E}{\partial W^{(l-1)}} = \frac{\partial E}{\partial x^{(L)}}
     \prod_{l'=L-1}^{l} \frac{\partial x^{(l'+1)}}{\partial x^{(l')}}\ \frac{\partial x^{(l)}}{\partial W^{(l-1)}}$$
 
-    on the states of any order; weights that layers share gather the sum over these layers. Each tensor has the shape of its parameter, in
-    nats per unit of it, as `torch.func.grad` of a `functional_call` returns them. Only the activation is differentiated automatically.
-    Errors: ValueError for labels out of range or not one a point.
+    on the states of any order. Weights that layers share receive the sum over these layers. Each tensor has the shape of its parameter, and
+    is in nats per unit of it. Only the activation is differentiated automatically.
+    Errors: ValueError for labels out of range, or not one for each point.
 
     >>> net = CkNetwork([2, 2, 2], seed=0)
     >>> sorted(backpropagate(net, torch.ones(3, 2), torch.tensor([0, 1, 1])))
@@ -122,7 +123,7 @@ def backpropagate(net: CkNetwork, x: Float[Tensor, "points dim"], label: Int64[T
 def error_covector(net: CkNetwork, x: Float[Tensor, "points dim"], label: Int64[Tensor, " points"]) -> Float[Tensor, "points out"]:
     """∂E/∂x^(L) of the mean softmax cross-entropy E, (n, d_L): the covector at the output that Eq. 15 starts from.
 
-    Errors: ValueError for labels out of range or not one a point.
+    Errors: ValueError for labels out of range, or not one for each point.
     """
     return _error(net, net.coordinates(x)[-1], label) @ net.readout.weight
 

@@ -1,9 +1,10 @@
-r"""Charts: which layers are coordinate changes (section 2), and the instruments that check it.
+r"""Charts: which layers are coordinate changes (section 2), and the tools that check it.
 
-Two points with one image under $x \mapsto x + \Delta l\, f(Wx + b)$ obey $(I + \Delta l\, D W)(x - y) = 0$, where the diagonal $D$ holds
-the secant slopes of f between them. For an increasing f these lie in $[0, s]$, and $\det(I + \Delta l\, D W)$ is affine in each of them, so
-it is positive on the whole box if it is at the corners. Its values there are the principal minors of $I + \Delta l\, s\, W$: where all are
-positive (a *P-matrix*) no two points share an image. Nothing about smoothness was used: ReLU and tanh have one criterion.
+Suppose that two points x, y have the same image under $x \mapsto x + \Delta l\, f(Wx + b)$. Then $(I + \Delta l\, D W)(x - y) = 0$, where
+the diagonal matrix $D$ holds the secant slopes of f between them. For an increasing f these slopes lie in $[0, s]$. The determinant
+$\det(I + \Delta l\, D W)$ is affine in each of them, so it is positive on the whole box if it is positive at the corners. Its values there
+are the principal minors of $I + \Delta l\, s\, W$. Where all of them are positive (a *P-matrix*), no two points share an image. This does
+not use smoothness: ReLU and tanh have the same criterion.
 """
 
 from collections.abc import Iterable
@@ -16,18 +17,17 @@ from scipy.ndimage import rotate, zoom
 from torch import Tensor
 
 from . import checks
+from .activations import slopes_of
 from .metric import pushforward
-from .networks import ACTIVATIONS, CkNetwork
+from .networks import CkNetwork
 
-#: activation -> (the largest slope of the increasing function, whether it increases strictly)
-SLOPES = {"tanh": (1.0, True), "relu": (1.0, False), "sigmoid": (0.25, True), "softplus": (1.0, True)}
-WIDEST = 12  # there are 2^d - 1 principal minors; above this width a sufficient condition stands in for them
+WIDEST = 12  # there are 2^d - 1 principal minors; above this width a sufficient condition is used in their place
 
 
 def principal_minors(M: Float[Tensor, "*batch dim dim"]) -> Float[Tensor, "*batch minors"]:
-    """All 2^d - 1 principal minors det M[S, S]; the i-th (from 1) belongs to the rows S in the binary digits of i, row 0 the lowest.
+    """All 2^d - 1 principal minors det M[S, S]. The binary digits of i = 1, 2, ... say which indices S the i-th holds, index 0 the lowest.
 
-    Errors: ValueError for a matrix that is not square, or wider than 12 (the number of minors doubles with every row).
+    Errors: ValueError for a matrix that is not square, or wider than 12 (the number of minors doubles with every dimension).
 
     >>> principal_minors(torch.tensor([[1.0, 2.0], [3.0, 4.0]])).tolist()
     [1.0, 4.0, -2.0]
@@ -36,7 +36,7 @@ def principal_minors(M: Float[Tensor, "*batch dim dim"]) -> Float[Tensor, "*batc
 
 
 def is_p_matrix(M: Float[Tensor, "*batch dim dim"]) -> Bool[Tensor, "*batch"]:
-    """Whether every principal minor is positive (beyond rounding: a minor that is 0 to rounding counts as not positive).
+    """Whether every principal minor is positive (section 2). A minor that is 0 within rounding counts as not positive.
 
     Errors: as in `principal_minors`. Source: M. Fiedler and V. Pták, Czechoslovak Math. J. 12 (1962) 382.
     """
@@ -45,14 +45,14 @@ def is_p_matrix(M: Float[Tensor, "*batch dim dim"]) -> Bool[Tensor, "*batch"]:
 
 
 def certificates(net: CkNetwork) -> list[bool]:
-    r"""For each of the L layers, whether it is certain to be injective on its state (x, D_1, ...). True is a proof, False the lack of one (section 2).
+    r"""For each of the L layers, whether it is proved to be injective on its state (x, D_1, ...) (section 2). False: there is no proof.
 
-    One rule, by what the layer does to the entries of the state. *Drops any*: not certified. *Adds one, or has effective order 2 or more*:
-    injective whatever f is, for the new $x'$ and $D_1'$ give back $x = x' - \Delta l\, D_1'$, x gives f(x), and the other differences
-    follow.
-    *Order 1 on x alone*: $I + \Delta l\, s\, W$ is a P-matrix, s the largest slope of f (above width 12: its symmetric part is positive
-    definite, which implies it). *Order 0 on x alone*: f increases strictly and W has full column rank.
-    For tanh, and for ReLU with det W ≠ 0, a negative minor conversely proves that an order-1 layer is not injective.
+    The rule depends on what the layer does to the entries of the state. *It drops one*: not certified. *It adds one, or has effective order
+    2 or more*: injective for every f, since the new $x'$ and $D_1'$ give back $x = x' - \Delta l\, D_1'$; then x gives f(x), and the other
+    differences follow. *Order 1 on x alone*: certified where $I + \Delta l\, s\, W$ is a P-matrix, with s the largest slope of f; above
+    width 12 where its symmetric part is positive definite, which implies this. *Order 0 on x alone*: certified where f increases strictly
+    and W has full column rank.
+    Conversely, for tanh, and for ReLU with det W ≠ 0, a negative minor proves that a layer of order 1 is not injective.
 
     Errors: ValueError where the rule needs the slopes of an activation that is not one of tanh, relu, sigmoid, softplus.
     """
@@ -61,14 +61,14 @@ def certificates(net: CkNetwork) -> list[bool]:
     for l, (before, after) in enumerate(pairwise(net.entries)):
         if before == after == 1 and net.orders[l] == 0:
             W = net.weights[l].detach().double()
-            found[l] = _slopes(net)[1] and int(torch.linalg.matrix_rank(W)) == W.shape[1]
+            found[l] = slopes_of(net.activation).strict and int(torch.linalg.matrix_rank(W)) == W.shape[1]
         elif before == after == 1:
             first_order.setdefault(net.widths[l], []).append(l)
         else:
             found[l] = after >= before
     for width, layers in first_order.items():
         W = torch.stack([net.steps[l] * net.weights[l].detach().double() for l in layers])
-        M = torch.eye(width, dtype=W.dtype, device=W.device) + _slopes(net)[0] * W
+        M = torch.eye(width, dtype=W.dtype, device=W.device) + slopes_of(net.activation).largest * W
         for l, certain in zip(layers, (is_p_matrix(M) if width <= WIDEST else _positive_definite(M)).tolist(), strict=True):
             found[l] = certain
     return found
@@ -89,8 +89,8 @@ def points_on_pieces(
 ) -> Float[Tensor, "*layers patterns dim"]:
     """For each subset of the coordinates the point where z = Wx + b is `on` there and `off` elsewhere (W invertible).
 
-    With 1 and -1 they are interior points of the 2^d linear pieces of a ReLU layer; with 0 and a large number they take the slopes
-    of tanh to the corners of [0, 1]^d. Errors: ValueError where W is singular.
+    With 1 and -1 these are interior points of the 2^d linear pieces of a ReLU layer. With 0 and a large number the slopes of tanh come near
+    to the corners of [0, 1]^d there. Errors: ValueError where W is singular.
     """
     checks.tensor("W", W, "(..., d, d)")
     z = torch.where(patterns(W.shape[-1], W.device), *torch.tensor([on, off], dtype=W.dtype, device=W.device))
@@ -105,8 +105,8 @@ def relu_preimages(
 ) -> tuple[Float[Tensor, "*layers points patterns dim"], Bool[Tensor, "*layers points patterns"]]:
     """Every x with x + step · relu(Wx + b) = y: the solutions on each of the 2^d linear pieces, and which of them lie on their piece.
 
-    A piece is a sign pattern of Wx + b, 0 counted as negative, so that each x is on one piece and the number of preimages of y is
-    `found.sum(-1)`. Errors: ValueError where a piece is singular, for preimages are not isolated there.
+    A piece is a sign pattern of Wx + b, with 0 counted as negative. So each x is on one piece, and y has `found.sum(-1)` preimages.
+    Errors: ValueError where a piece is singular, since preimages are not isolated there.
     """
     checks.tensor("W", W, "(..., d, d)")
     checks.tensor("y", y, "(..., n, d)")
@@ -127,8 +127,8 @@ def preimages(
 ) -> Float[Tensor, "found dim"]:
     """The points with x^(L) = y that Newton's method finds from a grid of `starts`^d points within `reach` of y in every coordinate.
 
-    A search, not a proof: each point returned is a preimage to `tolerance`, but others may exist. A layer of bounded activation moves no
-    point by more than step · max|f|, which makes that a `reach` with nothing outside. Points closer than 1e-5 count as one.
+    This is a search, not a proof: each point returned is a preimage to `tolerance`, but others may exist. A layer with a bounded activation
+    moves no point by more than step · max|f|: with this `reach` nothing lies outside. Points closer than 1e-5 count as one.
     Errors: ValueError for y or a network whose input and output differ in width.
     """
     if net.widths[0] != net.widths[-1] or y.shape != (net.widths[0],):
@@ -149,10 +149,10 @@ def preimages(
 
 
 def rotated_images(image: Float[np.ndarray, "side side"], angles: Iterable[float | int]) -> Float[Tensor, "angles pixels"]:
-    """One square image rotated about its centre, a row of side² pixels for each angle (degrees): points of a circle in pixel space.
+    """One square image rotated about its centre, side² pixels for each angle (degrees): points of a circle in pixel space (section 2).
 
-    The image is framed in zeros by a quarter of its side, so that no corner leaves the frame, enlarged fourfold, turned (bilinear), and
-    averaged down to its own number of pixels. Errors: ValueError for an image that is not square with a side divisible by 4.
+    The image gets a margin of zeros, a quarter of its side, so that no corner leaves the frame. It is enlarged four times, rotated
+    (bilinear), and averaged down to its own pixels. Errors: ValueError for an image that is not square with a side divisible by 4.
     """
     image = np.asarray(image, dtype=np.float64)
     side = len(image)
@@ -199,10 +199,3 @@ def _positive_definite(M: Tensor) -> Tensor:
     """Whether the symmetric part is positive definite beyond rounding."""
     values = torch.linalg.eigvalsh(M + M.mT)
     return values[..., 0] > 10 * M.shape[-1] * torch.finfo(M.dtype).eps * values.abs().amax(-1)
-
-
-def _slopes(net: CkNetwork) -> tuple[float, bool]:
-    for name, slopes in SLOPES.items():
-        if net.activation is ACTIVATIONS[name]:
-            return slopes
-    raise ValueError(f"activation is {net.activation!r}, whose slopes are unknown; one of {', '.join(SLOPES)} is needed for a certificate")

@@ -1,7 +1,7 @@
-"""Refusals: bad input stops at the door, with the argument, what was given and what is needed."""
+"""Checks of arguments: bad input is refused with the name of the argument, what was given and what is needed."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 
 import torch
@@ -24,6 +24,24 @@ def integers(name: str, values, least: int) -> tuple[int, ...]:
     return tuple(integer(name, value, least) for value in values)
 
 
+def seeds(values) -> tuple[int, ...]:
+    """Seeds: integers from 0, at least one, each once."""
+    found = integers("seeds", values, 0)
+    if not found or len(set(found)) < len(found):
+        raise ValueError(f"seeds are {list(found)}; at least one, each once, is needed")
+    return found
+
+
+def per_layer(name: str, value, depth: int) -> list:
+    """One value for each of `depth` layers: a list of so many, or one value that serves all."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if not isinstance(value, Sequence):
+        return [value] * depth
+    if len(value) != depth:
+        raise ValueError(f"{name} has {len(value)} entries; one for each of the {depth} layers is needed")
+    return list(value)
+
+
 def real(name: str, value, *, positive: bool = True) -> float:
     """`value` as a finite float, refused below zero (and at zero where `positive`)."""
     if isinstance(value, bool) or not isinstance(value, Real):
@@ -35,7 +53,7 @@ def real(name: str, value, *, positive: bool = True) -> float:
 
 
 def is_true_or_unknown(condition: Tensor) -> bool:
-    """Whether a one-element tensor is true; taken to be so where no value can be read (meta device, inside vmap)."""
+    """Whether a one-element tensor is true, or its value cannot be read (on the meta device, inside vmap)."""
     try:
         return bool(condition)
     except RuntimeError:
@@ -96,3 +114,11 @@ def positive(name: str, g: Tensor) -> Tensor:
     if not is_true_or_unknown((values >= -rounding).all()):
         raise ValueError(f"{name} has an eigenvalue {float(values.min()):.3g}; a metric has none below 0")
     return g
+
+
+def output_metric(eta, dim: int, n: int, like: Tensor) -> Tensor:
+    """A metric on the output, one for all points or one for each, as (n, dim, dim) in the dtype and on the device of `like`."""
+    eta = positive("output_metric", metric("output_metric", eta, dim))
+    if eta.shape[:-2] not in ((), (n,)):
+        raise ValueError(f"output_metric has shape {tuple(eta.shape)}; ({dim}, {dim}) or ({n}, {dim}, {dim}) is needed")
+    return eta.to(like).expand(n, dim, dim)

@@ -1,8 +1,8 @@
 r"""Beyond first order: how far a ball is from its ellipse, and the curvature of a metric (section 4, Eqs. 8-13, Defs 4.1-4.3).
 
-`metric` gives $g$ at a point. Here $g$ is a field: its derivatives make the Christoffel symbols and the Riemann tensor, and the second
-derivative of the map makes both the ball's deviation from the ellipse of Eq. 13 and, by the Gauss equation, the curvature of its image.
-Everything is automatic differentiation of the field or map, so it holds for any network.
+`metric` gives $g$ at a point. Here $g$ is a field over the points. Its derivatives give the Christoffel symbols and the Riemann tensor. The
+second derivative of the map gives the deviation of a ball from the ellipse of Eq. 13, and, by the Gauss equation, the curvature of the
+image. Everything is automatic differentiation of the field or the map, so it serves any network.
 """
 
 import math
@@ -15,17 +15,17 @@ from torch.func import jacfwd, vmap
 
 from . import checks
 
-Field = Callable[[Tensor], Tensor]  # on points (n, d), row by row
-NEWTON = 5  # iterations at each stage: convergence is quadratic, and each starts from the stage before
+Field = Callable[[Tensor], Tensor]  # on points (n, d), each by itself
+NEWTON = 5  # iterations at each stage: convergence is quadratic, and each stage starts from the one before
 
 
 def ball_preimages(
     f: Field, centres: Float[Tensor, "points 2"], radius: float, count: int = 96, stages: int = 4
 ) -> tuple[Float[Tensor, "points count 2"], Float[Tensor, "points count 2"]]:
-    r"""The preimage of the circle of `radius` about f(centre), to first order and in truth, angle for angle (Eq. 13, what it leaves out).
+    r"""The preimage of the circle of `radius` about f(centre): to first order (Eq. 13), and the true one, for the same angles.
 
-    To first order the preimage of $f(p) + \varepsilon u$ is $p + \varepsilon J^{-1} u$; the true one solves $f(x) = f(p) + \varepsilon u$
-    by Newton's method, the radius grown in `stages`. It is the branch through the centre; NaN from where that branch meets a fold.
+    To first order the preimage of $f(p) + \varepsilon u$ is $p + \varepsilon J^{-1} u$. The true one solves $f(x) = f(p) + \varepsilon u$
+    by Newton's method, while the radius grows in `stages`. It is the branch through the centre, and NaN from where it meets a fold.
     Errors: ValueError for centres that are not in the plane, or a radius that is not positive.
     """
     centres = checks.points(centres, 2)
@@ -49,8 +49,8 @@ def ball_preimages(
 def christoffel(metric: Field, x: Float[Tensor, "points dim"]) -> Float[Tensor, "points dim dim dim"]:
     r"""Γ^a_bc = ½ g^{ad} (∂_b g_dc + ∂_c g_db − ∂_d g_bc) of a metric field at each point, (n, d, d, d), index order a, b, c.
 
-    `metric` maps points (n, d) to metrics (n, d, d), row by row, for instance `lambda x: pullback_metrics(net, x)[0]`. Units: one over
-    those of x. Errors: ValueError where the metric has another shape; torch's LinAlgError where it is degenerate.
+    `metric` maps points (n, d) to metrics (n, d, d), each point by itself, for instance `lambda x: pullback_metrics(net, x)[0]`. Γ is in
+    units of one over those of x. Errors: ValueError where the metric has another shape; torch's LinAlgError where it is degenerate.
     """
     x = checks.points(x)
     field = _pointwise(metric, x)
@@ -58,12 +58,12 @@ def christoffel(metric: Field, x: Float[Tensor, "points dim"]) -> Float[Tensor, 
 
 
 def riemann(metric: Field, x: Float[Tensor, "points dim"]) -> Float[Tensor, "points dim dim dim dim"]:
-    r"""The Riemann tensor of a metric field, all indices lowered, (n, d, d, d, d) (section 4):
+    r"""The Riemann tensor of a metric field, all indices lowered, (n, d, d, d, d):
 
     $R_{abcd} = g_{ae}\,(\partial_c \Gamma^e{}_{db} - \partial_d \Gamma^e{}_{cb}
     + \Gamma^e{}_{cf}\Gamma^f{}_{db} - \Gamma^e{}_{df}\Gamma^f{}_{cb})$,
 
-    so that a surface has Gaussian curvature $R_{1212} / \det g$, positive on a sphere. Arguments and errors as for `christoffel`.
+    So a surface has the Gaussian curvature $R_{1212} / \det g$, positive on a sphere. Arguments and errors as for `christoffel`.
     """
     x = checks.points(x)
     field = _pointwise(metric, x)
@@ -80,7 +80,8 @@ def riemann(metric: Field, x: Float[Tensor, "points dim"]) -> Float[Tensor, "poi
 def gauss_equation(f: Field, x: Float[Tensor, "points dim"]) -> Float[Tensor, "points dim dim dim dim"]:
     r"""The Riemann tensor of an immersed image, from outside: $R_{abcd} = II_{ac}\cdot II_{bd} - II_{ad}\cdot II_{bc}$ (Gauss).
 
-    $II_{ab}$ is the part of $\partial_a\partial_b f$ normal to the image. `f` maps (n, d) to (n, N), row by row; where N = d it is zero.
+    $II_{ab}$ is the part of $\partial_a\partial_b f$ that is normal to the image; for N = d it is zero. `f` maps (n, d) to (n, N), each
+    point by itself.
     Errors: torch's LinAlgError where f is no immersion.
     """
 
@@ -98,7 +99,7 @@ def gauss_equation(f: Field, x: Float[Tensor, "points dim"]) -> Float[Tensor, "p
 
 
 def _pointwise(metric: Field, x: Tensor) -> Field:
-    """The field at single points, once it is seen to give (n, d, d) at the points themselves."""
+    """The field at single points, after a check that it gives (n, d, d) at the points themselves."""
     shape = tuple(metric(x).shape)
     if shape != (*x.shape, x.shape[1]):
         raise ValueError(f"metric gives shape {shape} at points {tuple(x.shape)}; {(*x.shape, x.shape[1])} is needed")

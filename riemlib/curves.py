@@ -1,7 +1,7 @@
-"""Shape of the images of curves, layer by layer: smoothness, stretch, connectedness, crossings, separability (section 7).
+"""The shape of the images of curves at each layer: roughness, stretch, connectedness, crossings, separability (section 7).
 
-*Images* are the images of points at every layer, (..., L + 1, n, d). Axes in front, such as one for seeds, are carried along. Where a
-measure needs curves, the points are those of a sample's arms, in order along each, and `label` says which arm a point is on.
+`images` are the images of points, (..., n, d), or at every layer, (..., L + 1, n, d). Axes in front, such as one for seeds, are kept. Where
+a measure needs curves, the points are those of the arms of a sample, in order along each arm, and `label` says on which arm a point is.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,8 @@ def roughness(images: Float[Tensor, "*batch layers points dim"]) -> Float[Tensor
 
     $$\sum_{l,n} \lVert x^{(l+1)} - 2x^{(l)} + x^{(l-1)} \rVert^2 \Big/ \sum_{l,n} \lVert x^{(l+1)} - x^{(l)} \rVert^2,$$
 
-    a pure number: 0 where every point moves straight on at constant speed, 4 where it jumps to and fro (in the limit of many layers).
+    a number without unit. It is 0 where every point moves straight on at constant speed. In the limit of many layers it is 4 where every
+    point jumps back and forth.
     Errors: ValueError for fewer than three layers of points. NaN where nothing moves.
     """
     if images.shape[-3] < 3:
@@ -33,33 +34,33 @@ def roughness(images: Float[Tensor, "*batch layers points dim"]) -> Float[Tensor
 
 
 def diameter(x: Float[Tensor, "*batch points dim"], most: int = 100) -> Float[Tensor, "*batch"]:
-    """The largest distance between two points, of at most about `most` of them, evenly spaced in their order."""
+    """The largest distance between two points. At most about `most` points are compared, evenly spaced in their order."""
     x = x[..., :: -(-x.shape[-2] // most), :]
-    exact = "donot_use_mm_for_euclid_dist"  # so that a small picture far from the origin keeps its size
+    exact = "donot_use_mm_for_euclid_dist"  # a small picture far from the origin keeps its size
     return torch.cdist(x, x, compute_mode=exact).amax((-2, -1))
 
 
 def arms(images: Float[Tensor, "*batch points dim"], label: Int64[Tensor, " points"]) -> list[Float[Tensor, "*batch _ dim"]]:
-    """The curves that the points lie on, one a label, each in its own order."""
+    """The curves on which the points lie, one for each label, each in its own order."""
     return [images[..., label == c, :] for c in label.unique().tolist()]
 
 
 def gap_ratio(images: Float[Tensor, "*batch points dim"], label: Int64[Tensor, " points"]) -> Float[Tensor, "*batch"]:
-    """The largest gap between neighbours on an arm over the mean gap on it; of the arms the worst. 1 for evenly spaced points."""
+    """The largest gap between neighbours on an arm over the mean gap on it, for the worst arm (section 7.3). 1 for evenly spaced points."""
     gaps = [arm.diff(dim=-2).norm(dim=-1) for arm in arms(images, label)]
     return torch.stack([gap.amax(-1) / gap.mean(-1) for gap in gaps]).amax(0)
 
 
 def length(images: Float[Tensor, "*batch points dim"], label: Int64[Tensor, " points"]) -> Float[Tensor, "*batch"]:
-    """The length of all arms together over the diameter of the whole: how long a thread the picture holds."""
+    """The length of all arms together over the diameter of the whole."""
     total = sum(arm.diff(dim=-2).norm(dim=-1).sum(-1) for arm in arms(images, label))
     return total / diameter(images)
 
 
 def turning(images: Float[Tensor, "*batch points dim"], label: Int64[Tensor, " points"], least: float = 1e-9) -> Float[Tensor, "*batch"]:
-    """The total absolute curvature of the arms, in radians, their mean: 0 for straight images, whatever their scale.
+    """The total absolute curvature of an arm, in radians, averaged over the arms: 0 for straight images, whatever their size.
 
-    Steps shorter than `least` times the diameter have no direction beyond rounding and turn by 0.
+    Steps shorter than `least` times the diameter have no direction beyond rounding. They count as turning by 0.
     """
     shortest, turns = least * diameter(images)[..., None], []
     for arm in arms(images, label):
@@ -74,18 +75,18 @@ def turning(images: Float[Tensor, "*batch points dim"], label: Int64[Tensor, " p
 
 
 def merge_distances(x: Float[Tensor, "points dim"]) -> np.ndarray:
-    """The n - 1 deaths of H₀ persistence (Vietoris-Rips), sorted: at which distances the points, components at first, grow together.
+    """The n - 1 deaths of H₀ persistence (Vietoris-Rips), sorted: the distances at which components, at first single points, merge.
 
-    These are the heights of single linkage, by scipy; tests compare with ripser.
+    They are the heights of single linkage, by scipy.
     """
     x = checks.points(x).detach().cpu().double().numpy()
     return np.sort(linkage(x, "single")[:, 2]) if len(x) > 1 else np.empty(0)
 
 
 def components(images: Float[Tensor, "*batch points dim"], label: Int64[Tensor, " points"], scale: float = 0.05) -> Int64[Tensor, "*batch"]:
-    """Into how many components the arms fall at `scale` times the diameter of the whole (H₀ persistence), each arm by itself, summed.
+    """The number of components of the arms at `scale` times the diameter of the whole (H₀ persistence, section 7.3), summed over the arms.
 
-    As many as there are arms where each is connected at that scale (section 7.3).
+    It is the number of arms where each of them is connected at this scale.
     """
     reach = scale * diameter(images).flatten()
     counts = torch.zeros(len(reach), dtype=torch.int64)
@@ -96,10 +97,10 @@ def components(images: Float[Tensor, "*batch points dim"], label: Int64[Tensor, 
 
 
 def cross(f: Callable[[Tensor], Tensor], first: Float[Tensor, "points 2"], second: Float[Tensor, "_ 2"], *, stages: int = 3) -> bool:
-    """Whether the images of two polylines in the plane cross, and not only the chords between their sampled points.
+    """Whether the images of two polylines in the plane cross, and not only the chords between their sampled points (section 7.1).
 
-    Where the sampled images meet (shapely), the segments that meet are sampled 32 times as finely, `stages` times over; up to eight meeting
-    points are looked at. f maps points (n, d) to the plane, (n, 2). Two nearly parallel images whose chords cross come apart on the way.
+    Where the sampled images meet (shapely), the segments that meet are sampled 32 times as finely, up to `stages` times, at no more than
+    eight meeting points. So two nearly parallel images whose chords cross are found apart. f maps points (n, d) to the plane, (n, 2).
     Errors: ValueError for images that are not in the plane.
     """
     pictures = [f(x).detach().cpu().double().numpy() for x in (first, second)]
@@ -128,7 +129,7 @@ def _finer(x: Tensor, image: shapely.LineString, point: shapely.Point, parts: in
 
 
 def linear_probe(x: Float[Tensor, "points dim"], label: Int64[Tensor, " points"]) -> float:
-    """The share of points that logistic regression (scikit-learn; whitened input, hardly regularised) classifies correctly from x."""
+    """The share of points that logistic regression classifies correctly from x (scikit-learn; whitened input, weak regularisation)."""
     x, label = checks.points(x).detach().cpu().double().numpy(), label.cpu().numpy()
     u, s, _ = np.linalg.svd(x - x.mean(0), full_matrices=False)
     white = np.sqrt(len(x)) * u[:, s > 1e-12 * max(s[0], 1e-300)]
@@ -140,11 +141,11 @@ def linear_probe(x: Float[Tensor, "points dim"], label: Int64[Tensor, " points"]
 def refined_gaps(
     f: Callable[[Tensor], Tensor], x: Float[Tensor, "*batch points dim"], *, parts: int = 32, stages: int = 4
 ) -> Float[Tensor, "*batch stages"]:
-    r"""The largest gap in the image of a polyline through the points, as the polyline is sampled ever more finely where that gap is.
+    r"""The largest gap in the image of a polyline, while the polyline is sampled more and more finely at this gap (section 7.3).
 
-    Each stage cuts the segment with the largest gap into `parts` and keeps the largest gap among their images: stages + 1 gaps
-    (section 7.3). A continuous f has gaps that go to 0, in proportion to 1/parts once the sampling resolves it; a tear keeps its size, however fine.
-    f maps points (..., n, d) to their images; leading axes are carried along.
+    Each stage cuts the segment with the largest gap into `parts`, and keeps the largest gap among their images: stages + 1 gaps. If f is
+    continuous, the gaps go to 0, in proportion to 1/parts once the sampling resolves the curve. A tear keeps its size.
+    f maps points (..., n, d) to their images. Axes in front are kept.
     """
     found = []
     for stage in range(stages + 1):

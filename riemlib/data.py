@@ -12,7 +12,7 @@ from . import checks
 
 @dataclass(frozen=True)
 class Sample:
-    """Points of a labelled manifold, arm after arm, in order along each arm."""
+    """Points of a labelled manifold, one arm after the other, in order along each arm."""
 
     x: Float[Tensor, "points dim"]
     label: Int64[Tensor, " points"]
@@ -55,8 +55,9 @@ def spiral(n, *, turns=1.0, arms=2, noise=0.0, seed=0, dtype=None, device=None) 
 def polar(sample: Sample, turns: float | None = None) -> Sample:
     r"""The points of the plane in polar coordinates $(r, \theta)$.
 
-    $\theta \in (-\pi, \pi]$ jumps along a ray. With `turns` it is unwound along a two-armed `spiral` of so many, continuous on each:
-    the angle of the first arm at the point's radius, and on from there by what the point itself is ahead, between $-\pi/2$ and $3\pi/2$.
+    $\theta \in (-\pi, \pi]$ jumps along a ray. With `turns` it is unwound along a two-armed `spiral` with this number of turns. Then it is
+    continuous on each arm: the angle of the first arm at the radius of the point, plus the angle from there to the point, which is taken
+    between $-\pi/2$ and $3\pi/2$.
     """
     r, theta = sample.x.norm(dim=1), torch.atan2(sample.x[:, 1], sample.x[:, 0])
     if turns is not None:
@@ -68,8 +69,8 @@ def polar(sample: Sample, turns: float | None = None) -> Sample:
 def annulus(n, *, disc=0.5, inner=0.7, outer=1.0, seed=0, dtype=None, device=None) -> Sample:
     """A disc of radius `disc` (label 0) within an annulus from `inner` to `outer` (label 1).
 
-    No homeomorphism of the plane makes a line part them: the image of the annulus still surrounds that of the disc. Points are
-    independent and uniform in area; `position` is their angle as a share of the full turn.
+    No homeomorphism of the plane lets a line separate them, since the image of the annulus still surrounds that of the disc. Points are
+    independent and uniform in area. `position` is their angle, as a share of the full turn.
     Errors: ValueError for fewer than two points, or radii that do not increase from above 0.
 
     >>> annulus(4).label.tolist()

@@ -12,7 +12,7 @@ from . import checks
 def squared_length(g: Float[Tensor, "points dim dim"], dx: Float[Tensor, "points dim"]) -> Float[Tensor, " points"]:
     """ds² = g_ab dx^a dx^b of a displacement at each point (Eq. 13).
 
-    Errors: ValueError where g is not symmetric, or g and dx do not belong together.
+    Errors: ValueError where g is not symmetric, or the shapes of g and dx do not fit together.
     """
     g, dx = checks.metric("g", g), checks.points(dx)
     if g.shape != (*dx.shape, dx.shape[1]):
@@ -22,23 +22,23 @@ def squared_length(g: Float[Tensor, "points dim dim"], dx: Float[Tensor, "points
 
 @dataclass(frozen=True)
 class Balls:
-    """Ellipsoids {v : g_ab v^a v^b <= radius²}, one a point: semi-axes, longest first, along the columns of `directions`."""
+    """One ellipsoid {v : g_ab v^a v^b <= radius²} for each point: its semi-axes, the longest first, along the columns of `directions`."""
 
     axes: Float[Tensor, "points dim"]
     directions: Float[Tensor, "points dim dim"]
 
     def outline(self, centres: Float[Tensor, "points 2"], count: int = 97) -> Float[Tensor, "points count 2"]:
-        """The ellipses about the points as closed curves, for width 2 (infinite axes give infinite curves)."""
+        """The ellipses about the points as closed curves, for width 2. An infinite axis gives an infinite curve."""
         angle = torch.linspace(0, 2 * torch.pi, count, dtype=self.axes.dtype, device=self.axes.device)
         circle = torch.stack([angle.cos(), angle.sin()])
         return centres[:, None] + ((self.directions * self.axes[:, None, :]) @ circle).mT
 
 
 def balls(g: Float[Tensor, "points dim dim"], radius: float) -> Balls:
-    """Balls of constant ds = radius (Eq. 13, Fig. 3): semi-axes radius / √λ along g's eigenvectors, infinite where g is degenerate.
+    """Balls of constant ds = radius (Eq. 13, Figure 3): semi-axes radius / √λ along the eigenvectors of g, infinite where g is degenerate.
 
-    `radius` is in output units, the axes in the units of g's own coordinates. An eigenvalue counts as zero below d × machine epsilon of
-    the largest. Errors: ValueError for a radius that is not positive or a g that is not symmetric, or has a negative eigenvalue.
+    `radius` is in the units of the output, the axes in the units of the coordinates of g. An eigenvalue counts as zero below d × machine
+    epsilon of the largest. Errors: ValueError for a radius that is not positive, or a g that is not symmetric or has a negative eigenvalue.
     """
     radius = checks.real("radius", radius)
     g = checks.positive("g", checks.metric("g", g))
@@ -48,10 +48,11 @@ def balls(g: Float[Tensor, "points dim dim"], radius: float) -> Balls:
 
 
 def balls_of(P: Float[Tensor, "points out dim"], radius: float) -> Balls:
-    """The balls of the metric g = P^T P, from a pushforward or any Jacobian P (n, r, d): semi-axes radius / σ, by singular values.
+    """The balls of the metric g = P^T P, from a pushforward or any Jacobian P, (n, r, d): semi-axes radius / σ (Eq. 13, Figure 3).
 
-    P holds twice as many digits of a small axis ratio as g. Units as in `balls`; a singular value counts as zero below max(r, d) × machine
-    epsilon of the largest. Errors: ValueError for a radius that is not positive, or P that is not (n, r, d).
+    σ are the singular values of P. They keep twice as many digits as the eigenvalues σ² of g. Units are as in `balls`. A singular value
+    counts as zero below max(r, d) × machine epsilon of the largest.
+    Errors: ValueError for a radius that is not positive, or P that is not (n, r, d).
     """
     radius, P = checks.real("radius", radius), checks.tensor("P", P, "(n, r, d)")
     if P.ndim != 3 or 0 in P.shape:
@@ -65,15 +66,15 @@ def balls_of(P: Float[Tensor, "points out dim"], radius: float) -> Balls:
 def condition_number(g: Float[Tensor, "points dim dim"]) -> Float[Tensor, " points"]:
     """The largest eigenvalue of g over the least: the squared ratio of a ball's axes. Infinite where g is degenerate.
 
-    Errors: as of `balls`.
+    Errors: as for `balls`.
     """
     axes = balls(g, 1.0).axes
     return (axes[:, 0] / axes[:, -1]).square().masked_fill(axes[:, 0].isinf(), torch.inf)
 
 
 def log_volume(g: Float[Tensor, "points dim dim"]) -> Float[Tensor, " points"]:
-    """log √det g: by how much, in nats, the network swells a small volume at each point. Minus infinity where g is degenerate.
+    """log √det g: the logarithm, in nats, of how much larger a small volume becomes. Minus infinity where g is degenerate.
 
-    Errors: as of `balls`.
+    Errors: as for `balls`.
     """
     return -balls(g, 1.0).axes.log().sum(-1)

@@ -1,11 +1,12 @@
-r"""The limit of many layers: weights that follow a field in l, the equation a network discretises, and measured orders (Eqs. 2-7).
+r"""The limit of many layers: weights that follow a path in l, the equation that a network discretises, and measured orders (Eqs. 2-7).
 
-With the layers at $0 = l(0) < \dots < l(L) = 1$ and weights $W(l(n)), b(l(n))$ a $C^k$ network is a scheme for
+Let the layers stand at $0 = l(0) < \dots < l(L) = 1$, with the weights $W(l(n)), b(l(n))$. Then a $C^k$ network is a scheme for
 
-$$\frac{d^k x}{dl^k} = f(W(l)\,x + b(l)), \qquad \frac{d^i x}{dl^i}(0) = f(W(0)\,x(0) + b(0)), \quad 0 < i < k:$$
+$$\frac{d^k x}{dl^k} = f(W(l)\,x + b(l)), \qquad \frac{d^i x}{dl^i}(0) = f(W(0)\,x(0) + b(0)), \quad 0 < i < k.$$
 
-the derivatives at the input are not free, because the state starts as x alone and every new entry of it starts as f.
-`solve` hands the same equation to an adaptive solver, `measured_errors` compares, `order_of_convergence` fits the order.
+The derivatives at the input are not free: the state starts as x alone, and every new entry of it starts as f.
+`solve` gives the same equation to an adaptive solver. `measured_errors` compares, and `order_of_convergence` fits the order.
+The limits of the product of Eq. 12 and of Eq. 15 are below: `ordered_product`, `path_ordered_exponential`, `adjoint`.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,14 +24,15 @@ from torch.func import jvp
 from torchdiffeq import odeint
 
 from . import checks
-from .networks import CkNetwork, affine, evolve, glorot, pointwise, stencil
+from .activations import pointwise
+from .networks import CkNetwork, affine, evolve, glorot, stencil
 
 Path = Callable[[Tensor], Tensor]  # of matrices or vectors: l, any shape, to (*l.shape, ...)
 
 
 @dataclass(frozen=True)
 class Fourier:
-    r"""A smooth path in l: $c_0 + \sum_k a_k \cos(2\pi k l) + b_k \sin(2\pi k l)$, of any shape; call it at l."""
+    r"""A smooth path in l: $c_0 + \sum_k a_k \cos(2\pi k l) + b_k \sin(2\pi k l)$, of any shape. It is called at l."""
 
     constant: Tensor
     cosine: Tensor  # (modes, ...)
@@ -43,7 +45,7 @@ class Fourier:
 
 
 def smooth_field(dim: int, *, seed: int, scale: float = 3.0, modes: int = 2, device=None) -> tuple[Fourier, Fourier]:
-    """Random smooth paths W(l), (d, d), and b(l), (d,), in float64: Glorot entries × `scale`, mode k smaller than the mean by k²."""
+    """Random smooth paths W(l), (d, d), and b(l), (d,), in float64: Glorot entries × `scale`, those of mode k divided by k²."""
     generator = torch.Generator().manual_seed(seed)
     fade = torch.arange(1, modes + 1, dtype=torch.float64, device=device)[:, None, None] ** -2.0
 
@@ -83,7 +85,7 @@ def layer_positions(net: CkNetwork) -> list[float]:
 
 @torch.no_grad()
 def sample_weights(net: CkNetwork, W: Path, b: Path) -> CkNetwork:
-    """Fills the network, in place, with W(l(n)) and b(l(n)) for n = 0, ..., L - 1: each layer's weights stand where it starts.
+    """Fills the network, in place, with W(l(n)) and b(l(n)) for n = 0, ..., L - 1: the weights of each layer are those at its start.
 
     Errors: ValueError for shared weights, or paths of another shape than the weights.
     """
@@ -101,7 +103,7 @@ def sample_weights(net: CkNetwork, W: Path, b: Path) -> CkNetwork:
 
 
 def discretise(W: Path, b: Path, steps: Sequence[float], *, order: int | Sequence[int] = 1, activation="tanh") -> CkNetwork:
-    """The float64 network of these steps whose weights follow the paths: Eq. 3 (order 1), Eq. 4 (order 2), and on."""
+    """The float64 network with these steps whose weights follow the paths: Eq. 3 at order 1, Eq. 4 at order 2."""
     start = b(torch.zeros((), dtype=torch.float64))
     widths = [len(start)] * (len(steps) + 1)
     net = CkNetwork(widths, order=order, step=steps, activation=activation, seed=0, dtype=torch.float64, device=start.device)
@@ -147,7 +149,7 @@ def measured_errors(
 
 
 class Order(NamedTuple):
-    """A measured order of convergence with its confidence interval."""
+    """A measured order of convergence, with its confidence interval."""
 
     value: float
     low: float
@@ -157,9 +159,9 @@ class Order(NamedTuple):
 def order_of_convergence(steps: Sequence[float], errors: Sequence[float], *, next_term: bool = True, level: float = 0.95) -> Order:
     r"""The order p of errors $C h^p (1 + a h + \dots)$, with the t-interval of the regression $\log e = c + p \log h + a h$.
 
-    The term a h takes up what finite steps still show of the next order; leave it out (`next_term`) where scatter outweighs it. Give the
-    asymptotic range: steps small enough for the expansion, errors well above the reference's own. Over four steps, each half the one
-    before, one degree of freedom is left and the interval is wide: the first neglected term, h², moves p by a third of its half-width.
+    The term a h accounts for the next order, which finite steps still show. Without `next_term` it is left out, for errors that scatter.
+    The steps must be small enough for the expansion, and the errors well above those of the reference. With four steps, each half the one
+    before, one degree of freedom is left and the interval is wide: the first term left out, h², moves p by a third of its half-width.
     Errors: ValueError for fewer than four steps, lists of different length, or numbers that are not positive and finite.
     """
     h, e = (np.asarray(values, dtype=float).ravel() for values in (steps, errors))
@@ -179,14 +181,14 @@ def order_of_convergence(steps: Sequence[float], errors: Sequence[float], *, nex
 def momentum_form(
     net: CkNetwork, x: Float[Tensor, "points dim"], momentum: float | Sequence[float] = 1.0
 ) -> list[Float[Tensor, "points dim"]]:
-    r"""Eq. 4 as the paper rewrites it, $x^{(l+1)} = x^{(l)} + f\,\Delta l^2 + \mu\,\delta x^{(l-1)}$, on an order-2 network's weights.
+    r"""Eq. 4 as the paper rewrites it, $x^{(l+1)} = x^{(l)} + f\,\Delta l^2 + \mu\,\delta x^{(l-1)}$, for a network of order 2.
 
-    `momentum` is $\mu$, one number or one per layer: 1 is the paper's, for steps of one size; on any other partition it has to be
-    $\Delta l(n)/\Delta l(n-1)$, the entry of the first layer being of no effect. Returns the L + 1 coordinates.
+    `momentum` is $\mu$, one number, or one for each layer. The paper has 1, which is right for steps of one size. On any other partition it
+    has to be $\Delta l(n)/\Delta l(n-1)$; the entry of the first layer has no effect. Returns the L + 1 coordinates.
     """
-    x = checks.points(x, net.widths[0], like=net.readout.weight)
+    x = checks.points(x, net.widths[0], like=net.weights[0])
     f = _layer_functions(net)
-    factors = [momentum] * len(f) if isinstance(momentum, int | float) else momentum
+    factors = checks.per_layer("momentum", momentum, len(f))
     xs = [x, x + net.steps[0] * f[0](x)]
     for n in range(1, len(f)):
         xs.append(xs[n] + net.steps[n] ** 2 * f[n](xs[n]) + factors[n] * (xs[n] - xs[n - 1]))
@@ -194,11 +196,11 @@ def momentum_form(
 
 
 def leapfrog(net: CkNetwork, x: Float[Tensor, "points dim"]) -> list[Float[Tensor, "points dim"]]:
-    r"""The central first difference $x^{(l+1)} = x^{(l-1)} + 2\,\Delta l\,f(x^{(l)})$ on a network's weights, Eq. 2 in the first layer.
+    r"""The central first difference $x^{(l+1)} = x^{(l-1)} + 2\,\Delta l\,f(x^{(l)})$ for a network's weights; Eq. 2 in the first layer.
 
-    Second order for Eq. 5, with a parasitic solution that alternates in sign and grows where the flow contracts.
+    It is of second order for Eq. 5. It has a second, parasitic solution, which alternates in sign and grows where the flow contracts.
     """
-    x = checks.points(x, net.widths[0], like=net.readout.weight)
+    x = checks.points(x, net.widths[0], like=net.weights[0])
     f = _layer_functions(net)
     xs = [x, x + net.steps[0] * f[0](x)]
     for n in range(1, len(f)):
@@ -208,9 +210,9 @@ def leapfrog(net: CkNetwork, x: Float[Tensor, "points dim"]) -> list[Float[Tenso
 
 @torch.no_grad()
 def implicit(net: CkNetwork, bias: bool = True) -> CkNetwork:
-    """The network with its steps moved into the weights: step 1, W Δl and, unless `bias` is off, b Δl, for a network of order 1 (Eq. 2).
+    """A network of order 1 with its steps moved into the weights (Eq. 2): step 1, weights W Δl, biases b Δl (or b, without `bias`).
 
-    It computes the same map where the activation is positively homogeneous (ReLU). Errors: ValueError for another order.
+    Where the activation is positively homogeneous (ReLU), it computes the same map. Errors: ValueError for another order.
     """
     if set(net.orders) != {1}:
         raise ValueError(f"net has orders {net.orders}; order 1 in every layer is needed")
@@ -222,7 +224,7 @@ def implicit(net: CkNetwork, bias: bool = True) -> CkNetwork:
 
 
 def nonaffine_share(x: Float[Tensor, "points dim"], y: Float[Tensor, "points out"]) -> float:
-    """How far y(x) is from affine: the norm of its residual from the best affine map over the norm of y about its mean, 0 to 1."""
+    """How far y(x) is from affine, 0 to 1: the norm of y less the best affine map, over the norm of y less its mean."""
     design = torch.cat([x, torch.ones_like(x[:, :1])], 1)
     residual = y - design @ torch.linalg.lstsq(design, y).solution
     return float(residual.norm() / (y - y.mean(0)).norm())
@@ -231,7 +233,7 @@ def nonaffine_share(x: Float[Tensor, "points dim"], y: Float[Tensor, "points out
 def variation(values: Float[Tensor, "runs layers entries"]) -> Float[Tensor, " runs"]:
     r"""Von Neumann's ratio of weights along the layers: $\sum_n |w_{n+1} - w_n|^2 \big/ 2 \sum_n |w_n - \bar w|^2$ for each run.
 
-    Near 1 for independent layers, 0 in the limit of many layers if the weights follow a path of bounded variation in l.
+    It is near 1 for independent layers. It goes to 0 with the number of layers if the weights follow a path of bounded variation in l.
     Source: J. von Neumann, Ann. Math. Stat. 12 (1941) 367.
     """
     return values.diff(dim=1).square().sum((1, 2)) / (2 * (values - values.mean(1, keepdim=True)).square().sum((1, 2)))
@@ -240,7 +242,7 @@ def variation(values: Float[Tensor, "runs layers entries"]) -> Float[Tensor, " r
 def random_layers(
     x: Float[Tensor, "points dim"], depth: int, step: float, *, draws: int, seed: int = 0
 ) -> Float[Tensor, "draws points dim"]:
-    """x^(L) of `draws` tanh networks of order 1 whose layers are drawn independently (Glorot, no bias): no path in l underlies them."""
+    """x^(L) of `draws` tanh networks of order 1 whose layers are drawn independently (Glorot, no bias): they follow no path in l."""
     generator = torch.Generator().manual_seed(seed)
     dim = x.shape[1]
     weights = [torch.stack([glorot((dim, dim), generator) for _ in range(draws)]).to(x) for _ in range(depth)]
@@ -249,7 +251,7 @@ def random_layers(
 
 
 class EqualStart(CkNetwork):
-    """A network whose layers start from the same weights: the seed draws the first layer's, the others copy it, and training parts them."""
+    """A network whose layers start from the same weights: the seed draws those of the first layer, and the others copy them."""
 
     def draw(self, seed: int) -> list[Tensor]:
         drawn = dict(zip(self.parameters(), super().draw(seed), strict=True))
@@ -259,7 +261,7 @@ class EqualStart(CkNetwork):
 
 
 def ordered_product(A: Float[Tensor, "layers dim dim"], steps: Sequence[float], *, reverse: bool = False) -> Float[Tensor, "dim dim"]:
-    """The product of I + A(n) Δl(n) over the layers, the last leftmost (Eq. 12); `reverse` puts the first leftmost, which is wrong."""
+    """The product of I + A(n) Δl(n) over the layers, the last leftmost (Eq. 12). `reverse` puts the first leftmost, which is wrong."""
     P = torch.eye(A.shape[-1], dtype=A.dtype, device=A.device)
     for A_n, h in zip(A, steps, strict=True):
         P = P + h * (P @ A_n if reverse else A_n @ P)
@@ -267,7 +269,7 @@ def ordered_product(A: Float[Tensor, "layers dim dim"], steps: Sequence[float], 
 
 
 def path_ordered_exponential(A: Path, dim: int, *, start: float = 0.0, end: float = 1.0, breaks: Sequence[float] = ()) -> Tensor:
-    """P(end) of dP/dl = A(l) P, P(start) = I, (d, d): the limit of Eq. 12, by scipy's DOP853, restarted at the `breaks` where A jumps."""
+    """The limit of Eq. 12: P(end) of dP/dl = A(l) P, P(start) = I, (d, d), by scipy's DOP853, restarted at the `breaks` where A jumps."""
 
     def rate(l: float, P: np.ndarray) -> np.ndarray:
         return (A(torch.tensor(l, dtype=torch.float64)).numpy() @ P.reshape(dim, dim)).ravel()
@@ -279,7 +281,7 @@ def path_ordered_exponential(A: Path, dim: int, *, start: float = 0.0, end: floa
 
 
 def product_bound(M: float, oscillations: Sequence[float], steps: Sequence[float]) -> float:
-    r"""The proof's bound on the error of `ordered_product`, $e^M (\sum_n \omega_n \Delta l(n) + \tfrac12 M^2 \sum_n \Delta l(n)^2)$.
+    r"""The bound on the error of `ordered_product` (Eq. 12), $e^M (\sum_n \omega_n \Delta l(n) + \tfrac12 M^2 \sum_n \Delta l(n)^2)$.
 
     M bounds $\lVert A(l)\rVert$ on [0, 1], $\omega_n$ the oscillation $\lVert A(l) - A(l(n))\rVert$ on the n-th interval of the partition.
     """
@@ -301,7 +303,7 @@ def adjoint(
 
     $$\frac{dx}{dl} = f(z), \qquad \frac{dp}{dl} = -A^{\mathsf T} p, \qquad A = \mathrm{diag}(f'(z))\, W, \quad z = W(l)\,x + b(l),$$
 
-    by torchdiffeq's adaptive Dormand-Prince pair of order 8. W and b as in `flow.solve`.
+    by torchdiffeq's adaptive Dormand-Prince pair of order 8. W and b are as in `solve`.
     Errors: ValueError for p of another shape than x, or positions that do not decrease from below 1.
     Source: Pontryagin's costate equation; Chen et al., NeurIPS 2018.
     """
@@ -322,5 +324,5 @@ def adjoint(
 
 
 def _layer_functions(net: CkNetwork) -> list[Callable[[Tensor], Tensor]]:
-    """f of every layer, on points in rows."""
+    """f of every layer, on points (n, d)."""
     return [lambda x, W=W, b=b: net.activation(x @ W.mT + b) for W, b in zip(net.weights, net.biases, strict=True)]

@@ -70,7 +70,7 @@ def jacobians(net: CkNetwork, x: Float[Tensor, "points _"]) -> list[Float[Tensor
 
 
 def pushforward(net: CkNetwork, x: Float[Tensor, "points _"], layer: int = 0) -> Float[Tensor, "points out _"]:
-    """P of Eq. 12 (Def. 4.2), (n, d_L, s_l): the product of the Jacobians from the last layer (leftmost) down to `layer`, onto x^(L).
+    """P of Eq. 12, (n, d_L, s_l): the product of the Jacobians from the last layer (leftmost) down to `layer`, onto x^(L).
 
     Errors: ValueError for a layer outside 0 to L.
     """
@@ -100,7 +100,7 @@ def pullback_metrics(
     slopes = forward_pass(net, x)[1]
     output = _identity(net.widths[-1], slopes[-1])
     if output_metric is not None:
-        output = _square_root(_output_metric(output_metric, net.widths[-1], len(x), x)).movedim(0, -1)
+        output = _square_root(checks.output_metric(output_metric, net.widths[-1], len(x), x)).movedim(0, -1)
     return [_gram(P) for P in backward_sweep(net, slopes, output)][::-1]
 
 
@@ -130,11 +130,9 @@ def geometry(net: CkNetwork, x: Float[Tensor, "points _"], output_metric: Float[
     states, slopes = forward_pass(net, x)
     sweep = list(backward_sweep(net, slopes, _identity(net.widths[-1], slopes[-1])))[::-1]
     P = [_points_first(swept) for swept in sweep]
-    coordinates = [state[0].mT for state in states]
-    if output_metric is None:
-        return Geometry(coordinates, P, [_gram(swept) for swept in sweep])
-    root = _square_root(_output_metric(output_metric, net.widths[-1], len(x), x))
-    return Geometry(coordinates, P, [(root @ p).mT @ (root @ p) for p in P], root)
+    root = None if output_metric is None else _square_root(checks.output_metric(output_metric, net.widths[-1], len(x), x))
+    g = [_gram(swept) for swept in sweep] if root is None else [(root @ p).mT @ (root @ p) for p in P]
+    return Geometry([state[0].mT for state in states], P, g, root)
 
 
 def pullback_metric(
@@ -154,7 +152,7 @@ def pullback_metric(
     J = jacrev(lambda x: batched(x).sum(0))(x).movedim(1, 0)  # rows are independent: one backward pass an output
     if output_metric is None:
         return J.mT @ J
-    return J.mT @ _output_metric(output_metric, J.shape[1], len(x), x) @ J
+    return J.mT @ checks.output_metric(output_metric, J.shape[1], len(x), x) @ J
 
 
 def _identity(dim: int, like: Tensor) -> Tensor:
@@ -183,10 +181,3 @@ def _square_root(eta: Tensor) -> Tensor:
 def _points_first(g: Tensor) -> Tensor:
     """(r, s, d, n) as (n, r, s d), a view where the memory allows."""
     return g.flatten(1, 2).permute(2, 0, 1)
-
-
-def _output_metric(eta: Tensor, dim: int, n: int, x: Tensor) -> Tensor:
-    eta = checks.positive("output_metric", checks.metric("output_metric", eta, dim))
-    if eta.shape[:-2] not in ((), (n,)):
-        raise ValueError(f"output_metric has shape {tuple(eta.shape)}; ({dim}, {dim}) or ({n}, {dim}, {dim}) is needed")
-    return eta.to(x).expand(n, dim, dim)

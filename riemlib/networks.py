@@ -13,7 +13,7 @@ Inside, the point index is the last one: `D[a, n]`, contiguous in n. Axes in fro
 
 import copy
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,13 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from . import checks
-
-ACTIVATIONS = {
-    "tanh": torch.tanh,
-    "relu": torch.relu,
-    "sigmoid": torch.sigmoid,
-    "softplus": nn.functional.softplus,
-}
+from .activations import Activation, name_of, pointwise
 
 
 def stencil(order: int, entries: int, step: float) -> list[list[float]]:
@@ -76,10 +70,8 @@ def evolve(state, weights, biases, stencils, activation) -> list[list[Tensor]]:
 
 def glorot(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     """Uniform on ±√(6 / (fan in + fan out)) for a matrix, zero for a bias (Glorot and Bengio 2010), drawn in float64."""
-    if len(shape) == 1:
-        return torch.zeros(shape, dtype=torch.float64, device="cpu")
-    bound = (6 / sum(shape)) ** 0.5
-    return torch.empty(shape, dtype=torch.float64, device="cpu").uniform_(-bound, bound, generator=generator)
+    value, bound = torch.zeros(shape, dtype=torch.float64, device="cpu"), (6 / sum(shape)) ** 0.5
+    return value if len(shape) == 1 else value.uniform_(-bound, bound, generator=generator)
 
 
 class CkNetwork(nn.Module):
@@ -104,7 +96,7 @@ class CkNetwork(nn.Module):
         widths: Sequence[int],
         *,
         order: int | Sequence[int] = 1,
-        activation: str | Callable[[Tensor], Tensor] = "tanh",
+        activation: str | Activation = "tanh",
         step: float | Sequence[float] = 1.0,
         classes: int = 2,
         shared: bool = False,
@@ -117,8 +109,8 @@ class CkNetwork(nn.Module):
         depth = len(self.widths) - 1
         if depth < 1:
             raise ValueError(f"widths is {list(widths)}; an input width and one for each of at least one layer are needed")
-        self.orders = tuple(checks.integer("order", k, 0) for k in _per_layer("order", order, depth))
-        self.steps = tuple(checks.real("step", h) for h in _per_layer("step", step, depth))
+        self.orders = tuple(checks.integer("order", k, 0) for k in checks.per_layer("order", order, depth))
+        self.steps = tuple(checks.real("step", h) for h in checks.per_layer("step", step, depth))
         for l, (a, b) in enumerate(pairwise(self.widths)):
             if a != b and (shared or self.orders[l] > 0):
                 why = "shared weights" if shared else f"order {self.orders[l]}"
@@ -132,8 +124,7 @@ class CkNetwork(nn.Module):
             self.entries.append(len(self.stencils[-1]))
 
         new = {"dtype": dtype or torch.get_default_dtype(), "device": device or torch.get_default_device()}
-        layers = list(pairwise(self.widths))[: 1 if shared else depth]
-        times = depth if shared else 1
+        layers, times = ([self.widths[:2]], depth) if shared else (list(pairwise(self.widths)), 1)
         self.weights = nn.ParameterList([nn.Parameter(torch.empty(b, a, **new)) for a, b in layers] * times)
         self.biases = nn.ParameterList([nn.Parameter(torch.empty(b, **new)) for _, b in layers] * times)
         self.readout = nn.utils.skip_init(nn.Linear, self.widths[-1], checks.integer("classes", classes, 2), **new)
@@ -158,9 +149,7 @@ class CkNetwork(nn.Module):
     def with_parameters(self, flat: Float[Tensor, " parameters"]) -> "CkNetwork":
         """A copy of this network with other weights: all parameters in one row, in the order of `parameters()`."""
         net = copy.deepcopy(self)
-        sizes = [parameter.numel() for parameter in net.parameters()]
-        for parameter, value in zip(net.parameters(), flat.split(sizes), strict=True):
-            parameter.copy_(value.view_as(parameter))
+        nn.utils.vector_to_parameters(flat.to(self.weights[0], copy=True), net.parameters())
         return net
 
     def save(self, file: str | Path) -> None:
@@ -168,13 +157,13 @@ class CkNetwork(nn.Module):
 
         Errors: ValueError for an activation that has no name, or a part of a network (`net[a:b]`).
         """
-        names = [name for name, function in ACTIVATIONS.items() if function is self.activation]
-        if not names or not isinstance(self.readout, nn.Linear):
-            needed = f"one of {', '.join(ACTIVATIONS)} and a whole network are needed"
-            raise ValueError(f"a network with the activation {self.activation!r} and the readout {self.readout} cannot be saved; {needed}")
-        settings = {"widths": self.widths, "order": self.orders, "activation": names[0], "step": self.steps, "shared": self.shared}
+        name = name_of(self.activation)
+        if name is None or not isinstance(self.readout, nn.Linear):
+            what = f"activation {self.activation!r}, readout {self.readout}"
+            raise ValueError(f"a network with {what} cannot be saved; an activation with a name and a whole network are needed")
+        settings = {"widths": self.widths, "order": self.orders, "activation": name, "step": self.steps, "shared": self.shared}
         settings["classes"] = self.readout.out_features
-        tensors = {name: parameter.detach().contiguous() for name, parameter in self.named_parameters()}
+        tensors = {key: parameter.detach().contiguous() for key, parameter in self.named_parameters()}
         save_file(tensors, file, {"settings": json.dumps(settings)})
 
     @classmethod
@@ -184,11 +173,8 @@ class CkNetwork(nn.Module):
             settings = json.loads((kept.metadata() or {}).get("settings", "null"))
             if settings is None:
                 raise ValueError(f"{file} holds no settings of a network; a file that CkNetwork.save wrote is needed")
-            tensors = {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118  not a mapping
-        net = cls(**settings, seed=0, dtype=tensors["readout.weight"].dtype, device=device)
-        with torch.no_grad():
-            for name, parameter in net.named_parameters():
-                parameter.copy_(tensors[name])
+            net = cls(**settings, seed=0, dtype=kept.get_tensor("readout.weight").dtype, device=device)
+            net.load_state_dict({key: kept.get_tensor(key) for key, _ in net.named_parameters()}, strict=False)
         return net
 
     def __getitem__(self, layers: slice) -> "CkNetwork":
@@ -245,25 +231,3 @@ class CkNetwork(nn.Module):
 
     def extra_repr(self) -> str:
         return f"widths={self.widths}, orders={self.orders}, steps={self.steps}"
-
-
-def pointwise(activation: str | Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """The activation of this name, or the callable itself. Errors: ValueError for an unknown name or a callable that is not pointwise."""
-    if callable(activation):
-        probe = torch.linspace(-1, 1, 6, device="cpu").view(2, 3)
-        image, alone = activation(probe), activation(probe.flatten())
-        if getattr(image, "shape", None) != probe.shape or not torch.allclose(image.flatten(), alone, equal_nan=True):
-            raise ValueError(f"activation {activation!r} does not act on each entry by itself; a pointwise function is needed")
-        return activation
-    if not isinstance(activation, str) or activation not in ACTIVATIONS:
-        raise ValueError(f"activation is {activation!r}; one of {', '.join(ACTIVATIONS)} or a pointwise callable is needed")
-    return ACTIVATIONS[activation]
-
-
-def _per_layer(name: str, value, depth: int) -> list:
-    value = value.tolist() if hasattr(value, "tolist") else value
-    if not isinstance(value, Sequence):
-        return [value] * depth
-    if len(value) != depth:
-        raise ValueError(f"{name} has {len(value)} entries; one for each of the {depth} layers is needed")
-    return list(value)

@@ -86,9 +86,7 @@ def fit(
 
     >>> run = fit(CkNetwork([2] * 4), spiral(100), seeds=range(8), batch_size=50, updates=200, learning_rate=1e-2)  # doctest: +SKIP
     """
-    seeds = checks.integers("seeds", seeds, 0)
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds are {list(seeds)}; at least one, each once, is needed")
+    seeds = checks.seeds(seeds)
     device = torch.device(device or net.readout.weight.device)
     x = checks.points(sample.x, net.widths[0], like=net.readout.weight).mT.to(device).contiguous()
     label = checks.labels(sample.label, len(sample), net.readout.out_features).to(device)

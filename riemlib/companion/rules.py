@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+#: verdict -> its colour
 VERDICTS = {
     "confirmed": "#1b7837",
     "confirmed with conditions": "#5a8f29",
@@ -15,7 +16,7 @@ VERDICTS = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a rule found: one of `VERDICTS`, and why in a few words (for `confirmed with conditions`, which)."""
+    """What a rule found: one of `VERDICTS`, and the reason in a few words. For `confirmed with conditions` the reason names them."""
 
     verdict: str
     reason: str
@@ -37,9 +38,9 @@ def identity(errors: Mapping[str, float], controls: Mapping[str, float], toleran
 
 
 def universal(counterexamples: int, cases: int, *, shown: str, repaired: str = "") -> Verdict:
-    """A statement about all cases: refuted by one counterexample, confirmed where none turns up among the cases tried.
+    """A statement about all cases: refuted by one counterexample, confirmed where there is none among the cases tried.
 
-    `shown` says what the counterexample is, or what was searched; `repaired` the statement that does hold.
+    `shown` says what the counterexample is, or what was searched. `repaired` is the statement that does hold.
     """
     if counterexamples > 0:
         instead = f" What holds: {repaired}" if repaired else ""
@@ -61,9 +62,9 @@ def condition(holds: int, tried: int, fails: int, controls: int, *, when: str) -
 
 
 def given(found: Verdict, broken: int, cases: int, *, when: str, otherwise: str) -> Verdict:
-    """A verdict that rests on a condition: what it confirms is confirmed with that condition if it is `broken` in some of the `cases`.
+    """A verdict that needs a condition: `confirmed` becomes `confirmed with conditions` where the condition is `broken` in some `cases`.
 
-    `when` says the condition, `otherwise` what the broken cases show.
+    `when` names the condition, and `otherwise` says what the broken cases show.
     """
     if found.verdict != "confirmed":
         return found
@@ -77,8 +78,8 @@ def given(found: Verdict, broken: int, cases: int, *, when: str, otherwise: str)
 def order_of(theory: int, measured: Mapping[str, tuple], controls: Mapping[str, tuple], *, when: str = "") -> Verdict:
     """A convergence order: confirmed where every interval of `measured` holds `theory`, and no neighbouring integer.
 
-    An order is (value, low, high). `controls` must not hold `theory`: schemes, or data, of another order. Where the controls are the cases
-    without a condition that the claim leaves out, `when` names the condition.
+    An order is (value, low, high). The intervals of `controls`, schemes or data of another order, must not hold `theory`. If the controls
+    are the cases without a condition that the claim does not mention, `when` names the condition.
     """
     every = [*measured.values(), *controls.values()]
     if not measured or not controls or any(math.isnan(number) for order in every for number in order):
@@ -112,8 +113,8 @@ def no_worse(interval: tuple[float, float], margin: float, *, what: str) -> Verd
 def effects(intervals: Mapping[str, tuple], p: Mapping[str, float] | None = None, level: float = 0.05) -> Verdict:
     """One or more effects that a claim says are positive, each (value, low, high): confirmed where every interval lies above 0.
 
-    Where `p` gives (adjusted) p-values an effect must also stay below `level`. Some but not all: confirmed with conditions; some on the
-    other side and none on this one: refuted; some on either side: not supported.
+    Where `p` gives (adjusted) p-values, that of an effect must be below `level`, too. Some effects above 0 and none below: confirmed with
+    conditions. Some below and none above: refuted. Some on both sides, or none on either: not supported.
     """
     numbers = [*(number for effect in intervals.values() for number in effect), *((p[name] for name in intervals) if p is not None else ())]
     if not intervals or any(math.isnan(number) for number in numbers):
@@ -139,8 +140,8 @@ def effects(intervals: Mapping[str, tuple], p: Mapping[str, float] | None = None
 def mostly(shares: Mapping[str, tuple], *, what: str, level: float = 0.5) -> Verdict:
     """Something said to happen in each of several conditions: confirmed where it happens in most runs of each of them.
 
-    A share is (value, low, high). Most: the whole interval lies above `level`. Most in some conditions only: confirmed with conditions,
-    which are named. In every condition the whole interval lies below: refuted. Otherwise: not supported.
+    A share is (value, low, high). "Most" means that the whole interval lies above `level`. Most in some conditions only: confirmed with
+    conditions, which are named. In every condition the whole interval lies below `level`: refuted. Otherwise: not supported.
     """
     if not shares or any(math.isnan(number) for share in shares.values() for number in share):
         return Verdict("undecided", "nothing was measured, or a share is not a number")

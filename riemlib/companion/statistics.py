@@ -27,7 +27,7 @@ def wilson(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
 
 
 def relative_error(measured: Tensor, reference: Tensor) -> float:
-    """The largest |measured − reference| over the largest |reference|: a relative deviation that entries near zero don't inflate."""
+    """The largest |measured − reference| over the largest |reference|. Entries near zero do not make it larger."""
     return float((measured - reference).abs().max() / reference.abs().max())
 
 
@@ -52,7 +52,7 @@ def median_interval(values, level: float = 0.95, *, resamples: int = 2000, seed:
 
 
 def rank_correlation(a, b, least: float = 1e-6) -> float:
-    """Spearman's rank correlation of two lists; 0 where one varies by less than `least`, so that the ranks of rounding errors don't count.
+    """Spearman's rank correlation of two lists. It is 0 where one of them varies by less than `least`: its ranks are rounding.
 
     Errors: ValueError where the lengths differ.
 
@@ -67,7 +67,7 @@ def rank_correlation(a, b, least: float = 1e-6) -> float:
 
 @dataclass(frozen=True)
 class Paired:
-    """Two conditions run on the same seeds: who succeeded where, how large the difference is, how likely by chance."""
+    """Two conditions run on the same seeds: how many seeds succeed in which, how large the difference is, and how likely by chance."""
 
     both: int
     only_first: int
@@ -85,8 +85,9 @@ class Paired:
 def mcnemar(first, second, level: float = 0.95) -> Paired:
     """The exact McNemar test of two conditions on the same seeds, with the difference in success and its interval.
 
-    Under the null hypothesis a seed that succeeds in just one condition does so in either with probability 1/2: a binomial test on those
-    seeds. The interval is the paired one built from Wilson's limits (method 10 of Newcombe). Errors: ValueError where the lengths differ.
+    It looks at the seeds that succeed in only one condition. Under the null hypothesis this is either condition with probability 1/2, which
+    is a binomial test. The interval is the paired one from Wilson's limits (method 10 of Newcombe).
+    Errors: ValueError where the lengths differ.
     Sources: Q. McNemar, Psychometrika 12 (1947) 153; R. G. Newcombe, Stat. Med. 17 (1998) 2635.
 
     >>> mcnemar([True, False, False], [True, True, True]).only_second
@@ -121,12 +122,14 @@ class Shift:
 
     @property
     def interval(self) -> tuple[float, float, float]:
-        """(median, low, high), as `ledger.effects` takes it."""
+        """(median, low, high), as `rules.effects` takes it."""
         return self.median, self.low, self.high
 
 
 def shift(first, second) -> Shift:
-    """The paired shift of a measure, one value a seed under each condition. Pairs with a value that is not finite are left out and counted.
+    """The paired shift of a measure with one value for each seed under each condition.
+
+    Pairs with a value that is not finite are left out, and counted.
 
     Errors: ValueError where the lengths differ or no pair is finite.
     Sources: F. Wilcoxon, Biometrics Bull. 1 (1945) 80; D. S. Kerby, Compr. Psychol. 3 (2014) 11.IT.3.1 for the effect size.
@@ -183,7 +186,7 @@ def holm(p: Mapping[str, float]) -> dict[str, float]:
 
 
 def median(values) -> float:
-    """The median of what is finite; of an even number the lower of the two in the middle, which is a value that occurs."""
+    """The median of the finite values. Of an even number of values it is the lower of the two in the middle, as in torch."""
     values = np.asarray(values, dtype=float).ravel()
     return float(np.quantile(values[np.isfinite(values)], 0.5, method="lower"))
 
@@ -213,8 +216,8 @@ def compare(
 ) -> pd.DataFrame:
     """The paired shift between two values of a column, for each combination of `by`: median, low, high, p, effect, n, left_out, p_holm.
 
-    The rows in which `column` is `second` less those in which it is `first`, seed by seed (`shift`). With `log` the logarithms are compared,
-    and a shift is the logarithm of a ratio. p_holm is p after Holm's adjustment over all rows of the result.
+    The rows in which `column` is `second` less those in which it is `first`, seed by seed (`shift`). With `log` logarithms are compared:
+    then a shift is the logarithm of a ratio. p_holm is p after Holm's adjustment over all rows of the result.
     Errors: ValueError where a seed has not exactly one value under each.
     """
     pairs = table[table[column].isin([first, second])]

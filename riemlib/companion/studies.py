@@ -302,9 +302,7 @@ def study(
 
     >>> result = study([Condition()], seeds=range(100), measures=["gap ratio"])  # doctest: +SKIP
     """
-    seeds = checks.integers("seeds", seeds, 0)
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds are {list(seeds)}; at least one, each once, is needed")
+    seeds = checks.seeds(seeds)
     if unknown := [name for name in measures if name not in MEASURES]:
         raise ValueError(f"measures are {list(measures)}, {unknown} unknown; some of {', '.join(MEASURES)} are needed")
     conditions = list(dict.fromkeys(conditions))
