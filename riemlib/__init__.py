@@ -1,10 +1,11 @@
 r"""Riemannian geometry of neural networks, after Hauser and Ray (NIPS 2017): each equation of the paper is one call.
 
-`riemlib/` is the mathematics: networks, training, metric, ellipsoids, charts, limits, bundles, curvature, curves, data. It needs to know
-nothing of the paper's claims. `riemlib/companion/` is the work on the paper: claims, verdicts, studies over many seeds, figures, the run of
+`riemlib/` is the mathematics: networks, training, metric, ellipsoids, charts, limits, bundles, curvature, curves, data. It uses
+nothing of the companion. `riemlib/companion/` is the work on the paper: claims, verdicts, studies over many seeds, figures, the run of
 the notebooks. `import riemlib as rl` is quick: a module or a name (`rl.charts`, `rl.CkNetwork`) loads when it is first used.
 
-Where to find what. A function `metric.jacobians` is in `riemlib/metric.py`; its docstring says its shapes. The notebook calls it.
+Where to find what: the function `metric.jacobians` is in `riemlib/metric.py`, and its docstring gives shapes and errors. The notebook
+named beside it calls it.
 
 | Eq. | what it says | function | notebook |
 |---|---|---|---|
@@ -39,9 +40,9 @@ Where to find what. A function `metric.jacobians` is in `riemlib/metric.py`; its
 | Figure 2 | networks untangle the spiral | companion.figures.section7.untangling | 07_1_smoothness |
 | Figure 3 | balls of the learned metric | companion.figures.section7.metric_balls | 07_2_metric_balls |
 | Figure 4 | batch 300 against batch 1000 | companion.figures.section7.layers | 07_3_batch_size |
-| | studies: networks trained and measured over many seeds | companion.studies.study | 07_1_smoothness |
-| | verdict rules, such as the one for an equation | companion.rules.identity | 04_metric |
-| | claims: their text is in claims.toml; here one gets its verdict | companion.notebook.decide | 04_metric |
+| studies | networks trained under many conditions from many seeds, and measured | companion.studies.study | 07_1_smoothness |
+| verdicts | the rules that compute them from evidence; this one is for an equation | companion.rules.identity | 04_metric |
+| claims | a claim of companion/claims.toml gets its verdict | companion.notebook.decide | 04_metric |
 """
 
 from importlib import import_module
