@@ -53,24 +53,28 @@ def numbers(text: str) -> set[str]:
 # Who calls what.
 
 
-def calls(cells: Sequence[str], function: str, root: Path = ROOT) -> list[int]:
-    """The cells, by position, that call a function of riemlib: by any name under which it is imported; a method, by its name.
+def called(cells: Sequence[str], root: Path = ROOT) -> list[set[str]]:
+    """For each cell the functions of riemlib that it calls, as `riemlib.metric.jacobians`, and the methods, as `.coordinates`.
 
-    A function that is passed on by name counts as called, and so does one that a study is asked to measure with. A cell that is not plain
-    Python counts for nothing.
+    A function counts by any name under which it is imported. One that is passed on by name counts as called, and so does one that a study is
+    asked to measure with. A cell that is not plain Python counts for nothing.
     """
     trees = [_tree(cell) for cell in cells]
     imports = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
-    where, measures = definition(root, f"{PACKAGE}.{function}")[0], measured(root)
-    *_, owner, name = where.split(".")
+    measures = measured(root)
+    found = []
+    for tree in trees:
+        through = [measures[measure] for measure in _measures_asked(tree) & set(measures)]
+        found.append(_functions(ast.Module([*imports, *tree.body], []), root).union(_methods(tree), *through))
+    return found
 
-    def called(tree: ast.Module) -> bool:
-        if owner[0].isupper() and name in _methods(tree):
-            return True
-        through = set().union(*(measures[measure] for measure in _measures_asked(tree) & set(measures)))
-        return where in through | _functions(ast.Module([*imports, *tree.body], []), root)
 
-    return [i for i, tree in enumerate(trees) if called(tree)]
+def calls(entry: Entry, found: Sequence[set[str]], root: Path = ROOT) -> list[int]:
+    """The cells, by position, that call the function of an entry; `found` is what `called` finds."""
+    dotted = definition(root, f"{PACKAGE}.{entry.function}")[0]
+    *_, owner, name = dotted.split(".")
+    names = {dotted, f".{name}"} if owner[0].isupper() else {dotted}
+    return [i for i, cell in enumerate(found) if cell & names]
 
 
 def measured(root: Path = ROOT) -> dict[str, set[str]]:
@@ -103,7 +107,7 @@ def _functions(tree: ast.Module, root: Path, inside: str = "") -> set[str]:
 
 def _methods(tree: ast.Module) -> set[str]:
     """The names of the methods that code calls."""
-    return {node.func.attr for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)}
+    return {f".{node.func.attr}" for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)}
 
 
 def _measures_asked(tree: ast.Module) -> set[str]:
@@ -125,20 +129,19 @@ def _tree(cell: str) -> ast.Module:
 
 def markdown(root: Path = ROOT, folder: str = "notebooks") -> str:
     """The table with links: to the file of each function, to the notebook, and the number of the first executed cell that calls it."""
+    listed = entries(root)
+    executed = {name: _executed(root / folder / f"{name}.ipynb", root) for name in {entry.notebook for entry in listed}}
     lines = [f"| {' | '.join(HEAD)} |", "|---" * len(HEAD) + "|"]
-    for entry in entries(root):
+    for entry in listed:
         file = definition(root, f"{PACKAGE}.{entry.function}")[1].relative_to(root).as_posix()
-        number = first_call(root / folder / f"{entry.notebook}.ipynb", entry.function, root)
-        cell = "" if number is None else rf" \[{number}\]"
+        counts, found = executed[entry.notebook]
+        cell = next((rf" \[{counts[i]}\]" for i in calls(entry, found, root)), "")
         notebook = f"[{entry.notebook}{cell}]({folder}/{entry.notebook}.ipynb)"
         lines.append(f"| {entry.equation} | {entry.statement} | [{entry.function}]({file}) | {notebook} |")
     return "\n".join(lines)
 
 
-def first_call(path: Path, function: str, root: Path = ROOT) -> int | None:
-    """The number under which the first cell of an executed notebook that calls a function was executed; None where there is none."""
-    if not path.exists():
-        return None
-    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
-    found = calls([cell.source for cell in cells], function, root)
-    return cells[found[0]].execution_count if found else None
+def _executed(path: Path, root: Path) -> tuple[list[int], list[set[str]]]:
+    """Of each code cell of an executed notebook, the number under which it was executed, and what it calls. Empty where there is none."""
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"] if path.exists() else []
+    return [cell.execution_count for cell in cells], called([cell.source for cell in cells], root)
