@@ -10,7 +10,16 @@ from riemlib.companion import build, index
 from riemlib.companion.provenance import ROOT, definition
 
 ENTRIES = index.entries()
-NEEDED = {"softmax", *(f"Eq. {n}" for n in range(1, 16)), "limit of Eq. 12", "limit of Eq. 15", "Def. 4.2", "Def. 4.3", "Def. 5.1", "Def. 5.2"}
+NEEDED = {
+    "softmax",
+    *(f"Eq. {n}" for n in range(1, 16)),
+    "limit of Eq. 12",
+    "limit of Eq. 15",
+    "Def. 4.2",
+    "Def. 4.3",
+    "Def. 5.1",
+    "Def. 5.2",
+}
 NEEDED |= {"§2", "§4", "§7.1", "§7.3", "Figure 1", "Figure 2", "Figure 3", "Figure 4", "studies", "verdicts", "claims"}
 
 

@@ -386,7 +386,7 @@ def publish_one(root: Path, name: str) -> str:
 
 
 def front_page(root: Path) -> bool:
-    """Puts the ledger and the index of equations into README.md, and Figure 1 of the full run beside it. Returns whether README.md changed."""
+    """Fills the tables of README.md, and puts Figure 1 of the full run into notebooks/. Returns whether README.md changed."""
     readme, figure = root / "README.md", root / "build" / "full" / "figures" / FRONT
     if figure.exists():
         copied(figure, root / "notebooks" / FRONT)

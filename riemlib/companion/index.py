@@ -15,7 +15,7 @@ HEAD = ("Eq.", "what it says", "function", "notebook")
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the table: an equation (or section, definition, figure), the `function` below riemlib that is it, a notebook that calls it."""
+    """A line of the table: an equation (or a section, a figure), the `function` below riemlib for it, and a notebook that calls this."""
 
     equation: str
     statement: str
@@ -56,7 +56,7 @@ def numbers(text: str) -> set[str]:
 def called(cells: Sequence[str], root: Path = ROOT) -> list[set[str]]:
     """For each cell the functions of riemlib that it calls, as `riemlib.metric.jacobians`, and the methods, as `.coordinates`.
 
-    A function counts by any name under which it is imported. One that is passed on by name counts as called, and so does one that a study is
+    A function counts by any name under which it is imported. One that is passed on by name counts as called. So does one that a study is
     asked to measure with. A cell that is not plain Python counts for nothing.
     """
     trees = [_tree(cell) for cell in cells]
