@@ -15,22 +15,27 @@
 # %% [markdown]
 # # Principles of Riemannian Geometry in Neural Networks, rerun
 #
-# M. Hauser and A. Ray (NIPS 2017) read a neural network as geometry. The data are points of a manifold that never changes; every layer is a change
-# of the coordinates in which they are written; training looks for coordinates in which hyperplanes separate the classes. Three statements follow.
+# M. Hauser and A. Ray (NIPS 2017) read a neural network as geometry. The data are points of a manifold that never
+# changes. Every layer is a change of the coordinates in which the points are written. Training looks for coordinates in
+# which hyperplanes separate the classes. Three statements follow.
 #
-# 1. **A residual network is a differential equation, discretised.** Its layers are the steps of a finite-difference scheme for
-#    $\mathrm dx/\mathrm dl = f(x;l)$; with a momentum term it is second order. (§3)
-# 2. **A network induces a metric on the data, in closed form.** Give the output the Euclidean metric and pull it back through the layers' Jacobians,
-#    last layer first. What is near in that metric is what the network takes to be near. (§4)
-# 3. **The pullback is a sequence of Lie group actions**, on the bundle of metrics, and error backpropagation is one too, on the frame bundle. (§§5, 6)
+# 1. **A residual network is a differential equation, discretised.** Its layers are the steps of a finite-difference
+#    scheme for $\mathrm dx/\mathrm dl = f(x;l)$. With a momentum term the equation is of second order. (§3)
+# 2. **A network induces a metric on the data, in closed form.** Give the output the Euclidean metric, and pull it back
+#    through the Jacobians of the layers, the last layer first. Points that are near in this metric are those that the
+#    network takes to be near. (§4)
+# 3. **The pullback is a sequence of Lie group actions**, on the bundle of metrics. Error backpropagation is such a
+#    sequence too, on the frame bundle. (§§5, 6)
 #
-# Toy spirals illustrate this in §7, one run each, without settings. Here each equation is one call of `riemlib`, each figure is redrawn from networks
-# trained by the notebook that shows it, and each claim ends in a verdict computed from evidence.
+# The paper illustrates this in §7 with toy spirals: one run of each, without settings. Here each equation is one call
+# of `riemlib`. Each figure is drawn again, from networks that are trained in the notebook that shows it. Each claim
+# ends in a verdict that is computed from evidence.
 #
 # ## How to read this
 #
-# Each notebook follows one section: what the paper says, in our words; the call that is the equation; a picture; a check; the verdict. They are
-# independent of one another, open with their verdicts, and run in a minute or so each, the two studies of §7 in a few.
+# Each notebook follows one section. It shows what the paper says, in our words; the call that is the equation; a
+# picture; a check; and the verdict. The notebooks are independent of one another, and each begins with its verdicts.
+# Each runs in about a minute, the two studies of §7 in a few minutes.
 #
 # | notebook | section | what it shows |
 # |---|---|---|
@@ -53,40 +58,45 @@ device: str = "cpu"  # where the networks live
 from IPython.display import HTML, Markdown
 
 import riemlib as rl
-from riemlib import ledger, paper
+from riemlib.companion import build, ledger
 
-claims = ledger.gather(paper.executed())
+claims = ledger.gather(build.executed())
 
 # %% [markdown]
 # ## In short
 #
-# The paper's theses, each with the claims that stand for it and how many of these have which verdict. What is not confirmed as stated is named; the
-# [errata](10_errata.ipynb) give the statement that does hold.
+# The table lists the paper's theses. For each thesis it counts the claims that belong to it, by verdict. The last column
+# names the claims that are not confirmed as stated. The [errata](10_errata.ipynb) give the statement that does hold.
 
 # %%
+sections = {id: claim.section for id, claim in ledger.CLAIMS.items()}
 theses = {
-    "a layer is a change of coordinates": ["relu-not-chart", "relu-residual-bijective", "tanh-residual-folds", "c0-tanh-injective", "c2-phase-space"],
-    "a residual network is a differential equation": [id for id, (section, _) in ledger.CLAIMS.items() if section == "3"],
-    "the metric in closed form": ["pullback-recursion", "residual-jacobian", "product-order", "product-converges", "line-element", "pushforward-pullback", "epsilon-delta", "flatness", "gauge"],
-    "its remarks on dimension, charts and distance": ["dimension-bottleneck", "polar-easy", "width-easier", "lle-charts", "near-far"],
-    "metric and error by group actions": [id for id, (section, _) in ledger.CLAIMS.items() if section in ("5", "6")],
-    "what the figures of the spirals show": [id for id, (section, _) in ledger.CLAIMS.items() if "7." in section],
+    "a layer is a change of coordinates": [id for id in sections if sections[id] == "2"] + ["c2-phase-space"],
+    "a residual network is a differential equation": [id for id in sections if sections[id] == "3"],
+    "the metric in closed form": [
+        "pullback-recursion", "residual-jacobian", "product-order", "product-converges", "line-element",
+        "pushforward-pullback", "epsilon-delta", "flatness", "gauge"],
+    "its remarks on dimension, charts and distance": [
+        "dimension-bottleneck", "polar-easy", "width-easier", "lle-charts", "near-far"],
+    "metric and error by group actions": [id for id in sections if sections[id] in ("5", "6")],
+    "what the figures of the spirals show": [id for id in sections if "7." in sections[id]],
 }
+assert sorted(sum(theses.values(), [])) == sorted(sections)  # every claim belongs to one thesis
 
 # %% tags=["nbval-ignore-output"]
-verdict = {claim["id"]: claim["verdict"] for claim in claims}
-rows = []
-for thesis, ids in theses.items():
-    counts = [f"{sum(verdict.get(id) == kind for id in ids) or ''}" for kind in ("confirmed", "confirmed with conditions", "not supported", "refuted")]
-    exceptions = ", ".join(f"{id} ({verdict[id]})" for id in ids if verdict.get(id, "confirmed") != "confirmed")
-    rows.append(f"| {thesis} | {' | '.join(counts)} | {exceptions} |")
-Markdown("\n".join(["| thesis | confirmed | with conditions | not supported | refuted | not confirmed as stated |", "|---|---|---|---|---|---|", *rows]))
+Markdown(ledger.summary_by_thesis(claims, theses))
 
 # %% [markdown]
 # ## The ledger
 #
-# **confirmed**: the evidence shows it. **confirmed with conditions**: it holds where the condition does. **not supported**: the evidence does not show
-# it. **refuted**: a counterexample is shown. The notebook named beside a claim holds the evidence, the control that had to fail, and the deciding cell.
+# - **confirmed**: the evidence shows it.
+# - **confirmed with conditions**: it holds where the condition does.
+# - **not supported**: the evidence does not show it.
+# - **refuted**: a counterexample is shown.
+#
+# The last column links to the cell that decides the claim. Its notebook holds the evidence, and the control that had to
+# fail. The paper prints the claims; those marked (implied) we read into it, those marked (cited) it reports from
+# another work, and those of section "ours" we have added.
 
 # %% tags=["nbval-ignore-output"]
 HTML(ledger.table(claims))
@@ -95,16 +105,17 @@ HTML(ledger.table(claims))
 Markdown(ledger.summary(claims))
 
 # %% [markdown]
-# ## The whole of it in eight lines
+# ## `riemlib` in eight lines
 #
-# A network of any order, its coordinates at every layer, the metric at every layer, a ball.
+# The import above and the seven lines below are a network of any order, its coordinates and its metric at every layer, a
+# length and a ball. The last line is a check.
 
 # %%
 sample = rl.spiral(200, device=device)
-run = rl.fit(rl.CkNetwork([2] * 6, device=device), sample, seeds=[0, 1], batch_size=100, updates=100, learning_rate=1e-2)
-net = run.networks[0]
-coordinates = net.coordinates(sample.x)  # Eqs. 1-4
-metrics = rl.pullback_metrics(net, sample.x)  # Eqs. 8-10, every layer in one sweep
+net = rl.CkNetwork([2] * 6, device=device)
+run = rl.fit(net, sample, seeds=[0, 1], batch_size=100, updates=100, learning_rate=1e-2)
+geometry = rl.geometry(run.networks[0], sample.x)  # every layer, in one pass forward and one backward
+coordinates, metrics = geometry.x, geometry.g  # Eqs. 1-4 and 8-10
 length = rl.squared_length(metrics[0], 0.01 * sample.x).sqrt()  # Eq. 13
-ball = rl.balls(metrics[0], radius=0.1)  # semi-axes and directions
+ball = geometry.balls(radius=0.1)[0]  # semi-axes and directions
 assert len(coordinates) == len(metrics) == 6 and ball.axes.shape == sample.x.shape and length.shape == (200,)

@@ -15,18 +15,20 @@
 # %% [markdown]
 # # §1 Two perspectives, and Figure 1
 #
-# A network is usually read as a stack of *representations*: each layer holds latent variables that stand for something more abstract than the
-# layer before. The paper takes the other view. The data are points of one manifold $M$ that never changes; what changes from layer to layer is the
-# *coordinate system* $x^{(l)}$ in which a point is written. A layer $\varphi^{(l)}$ is a change of coordinates, and training looks for
-# coordinates in which hyperplanes separate the classes.
+# A network is usually read as a stack of *representations*: each layer holds latent variables, and these stand for
+# something more abstract than those of the layer before. The paper takes another view. The data are points of one
+# manifold $M$ that never changes. What changes from layer to layer is the *coordinate system* $x^{(l)}$ in which a
+# point is written. A layer $\varphi^{(l)}$ is a change of coordinates. Training looks for coordinates in which
+# hyperplanes separate the classes.
 #
-# If that is so, two things travel through the network in opposite directions. A tangent vector is *pushed forward* by the layers' Jacobians. A
-# metric, a way to measure the length of such a vector, is *pulled back* by the same Jacobians, from the output, where we choose it to be Euclidean,
-# to the input, where it then measures the distances the network has learned:
+# If that is so, two things travel through the network, in opposite directions. A tangent vector is *pushed forward* by
+# the Jacobians of the layers. A metric, which measures the length of such a vector, is *pulled back* by the same
+# Jacobians. At the output we choose it to be Euclidean. At the input it then measures the distances that the network
+# has learned:
 #
 # $$g_{x^{(l)}(M)}(X, Y) = g_{x^{(l+1)}(M)}\big(\varphi^{(l)}_* X,\ \varphi^{(l)}_* Y\big).$$
 #
-# The paper's Figure 1 is a diagram of this. Here it is drawn from a network trained on this machine.
+# The paper's Figure 1 is a diagram of this. Here the same figure is drawn from a network that this notebook trains.
 
 # %% tags=["parameters"]
 seeds: int = 16  # networks trained; one of them is drawn
@@ -40,97 +42,95 @@ import matplotlib.pyplot as plt
 import torch
 
 import riemlib as rl
-from riemlib import figures, notebook
-from riemlib.figures import spirals
+from riemlib.companion import notebook
+from riemlib.companion.figures import save, section1
 
 notebook.opening("§1 Introduction", device=device, time="about half a minute")
 
 # %% [markdown]
 # ## A network to look at
 #
-# Ten residual layers of width 2, $x^{(l+1)} = x^{(l)} + \tanh(W^{(l)}x^{(l)} + b^{(l)})$, trained to tell the two arms of a spiral apart. A diagram
-# should be legible, so of the seeds that end with the least error we take the one whose balls of the learned metric are the least elongated; §7.2
-# draws a typical one.
+# The network has ten residual layers of width 2, $x^{(l+1)} = x^{(l)} + \tanh(W^{(l)}x^{(l)} + b^{(l)})$. It is trained
+# to tell the two arms of a spiral apart. A diagram should be easy to read. So we draw one of the seeds that end with
+# the least error: the one whose balls of the learned metric are the least elongated. §7.1 draws typical networks.
+# A ball's elongation is the ratio of its axes, which is the square root of the condition number of $g$.
 
 # %%
 sample = rl.spiral(points, device=device).to(torch.float64)
 template = rl.CkNetwork([2] * 11, dtype=torch.float64, device=device)
 run = rl.fit(template, sample, seeds=range(seeds), batch_size=300, updates=updates, learning_rate=1e-2)
 
-
 # %%
-def elongation(net):
-    axes = rl.balls(rl.pullback_metrics(net, sample.x)[0], radius=1.0).axes
-    return axes[:, 0] / axes[:, 1]
-
-
-medians = [float(elongation(net).median()) for net in run.networks]
 least = [i for i in range(seeds) if run.error[i] == run.error.nan_to_num(1.0).min()]
-drawn = min(least, key=medians.__getitem__)
-net = run.networks[drawn].requires_grad_(False)
-print(f"seed {run.seeds[drawn]}: error {float(run.error[drawn]):.1%}; {int(run.solved.sum())} of {seeds} seeds reach 0.0 %")
-print(f"axes of the balls at the input, median ratio: {medians[drawn]:.1f}; over the {len(least)} best seeds {min(medians[i] for i in least):.1f} "
-      f"to {max(medians[i] for i in least):.1f}")
+geometries = {i: rl.geometry(run.networks[i], sample.x) for i in least}
+elongation = {i: rl.condition_number(geometry.g[0]).sqrt() for i, geometry in geometries.items()}
+medians = {i: float(ratio.median()) for i, ratio in elongation.items()}
+drawn = min(least, key=medians.get)
+net, data = run.networks[drawn].requires_grad_(False), geometries[drawn]
+print(f"seed {run.seeds[drawn]}: error {float(run.error[drawn]):.1%}; "
+      f"{int(run.solved.sum())} of {seeds} seeds reach 0.0 %")
+print(f"axes of the balls at the input, median ratio: {medians[drawn]:.1f}; "
+      f"over the {len(least)} best seeds {min(medians.values()):.1f} to {max(medians.values()):.1f}")
 
 # %% [markdown]
 # ## What travels forward
 #
-# Coordinates: `net.coordinates(x)` is the list of all $x^{(l)}$. Tangent vectors: the layers' Jacobians, one after the other. The vectors stand at
-# one point of each arm, where the ball is of the less elongated quarter.
+# Points and tangent vectors travel forward. `rl.geometry(net, x)` holds the coordinates of the points at every layer,
+# in `.x`. A tangent vector is multiplied by the Jacobians of the layers, one after the other. We draw one vector on
+# each arm. It stands at a point whose ball is among the less elongated quarter of the arm.
 
 # %%
-ratio = elongation(net).view(2, -1)  # by arm
-at = sample.x.view(2, -1, 2)[torch.arange(2), (ratio - ratio.quantile(0.25, 1, keepdim=True)).abs().argmin(1)]  # one point of each arm
-vector = torch.tensor([[0.0, 0.2], [0.2, 0.0]], dtype=torch.float64, device=device)
-vectors = [vector]
-for J in rl.jacobians(net, at):
+ratio = elongation[drawn].view(2, -1)  # of each arm
+quarter = (ratio - ratio.quantile(0.25, 1, keepdim=True)).abs().argmin(1)
+at = rl.geometry(net, sample.x.view(2, -1, 2)[torch.arange(2), quarter])  # one point of each arm
+vectors = [torch.tensor([[0.0, 0.2], [0.2, 0.0]], dtype=torch.float64, device=device)]
+for J in rl.jacobians(net, at.x[0]):
     vectors.append((J @ vectors[-1][..., None])[..., 0])
 
 # %% [markdown]
 # ## What travels backward
 #
-# The metric: `rl.pullback_metrics` starts from the Euclidean metric of the output and returns $g$ at every layer. A ball of constant length
-# $\mathrm ds$ is round at the output and an ellipse before it.
+# The metric travels backward. It is Euclidean at the output, and `rl.geometry` returns it at every layer, in `.g`. A
+# ball of constant length $\mathrm ds$ is round at the output, and an ellipse before it. Here its radius is a twentieth
+# of the diameter of the output.
 
 # %%
-output = net.coordinates(sample.x)[-1]
-radius = 0.05 * float(torch.cdist(output, output).max())
-metrics, feet = rl.pullback_metrics(net, at), net.coordinates(at)
-outlines = [rl.balls(metrics[l], radius).outline(feet[l]) for l in shown]
+radius = 0.05 * float(torch.cdist(data.x[-1], data.x[-1]).max())
 
 # %% [markdown]
-# The length of the arrows does not depend on the layer where it is measured, as long as each layer measures with its own metric:
+# The length of the arrows is the same at every layer, as long as each layer measures with its own metric:
 
 # %% tags=["nbval-check-output"]
-lengths = torch.stack([rl.squared_length(g, v) for g, v in zip(metrics, vectors, strict=True)]).sqrt()
+lengths = torch.stack([rl.squared_length(g, v) for g, v in zip(at.g, vectors, strict=True)]).sqrt()
 assert torch.allclose(lengths, lengths[-1].expand_as(lengths), rtol=1e-10)
 euclidean = torch.stack([v.norm(dim=1) for v in vectors])
-assert not torch.allclose(euclidean, euclidean[-1].expand_as(euclidean), rtol=1e-2)  # with the Euclidean metric at every layer it does
+assert not torch.allclose(euclidean, euclidean[-1].expand_as(euclidean), rtol=1e-2)  # the control: it must differ
 print("same length from g at every layer: yes; from the Euclidean metric at every layer: no")
 
 # %% [markdown]
 # ## Figure 1
 #
-# Four of the coordinate systems. The grey net is the square grid of the input carried along: where it is squeezed, distances that were large have
-# become small.
+# The figure shows four of the coordinate systems. The grey net is the square grid of the input, carried along. Where it
+# is squeezed, distances that were large have become small.
 
 # %%
 line, fine = (torch.linspace(-1.1, 1.1, k, dtype=torch.float64, device=device) for k in (12, 121))
 across = torch.stack([torch.cartesian_prod(line, fine), torch.cartesian_prod(line, fine).flip(1)])
-carried = [x.reshape(-1, len(fine), 2) for x in net.coordinates(across.flatten(0, 1))]
-fig = spirals.chain(net, sample, shown, [carried[l] for l in shown], [vectors[l] for l in shown], outlines, at)
-figures.save(fig, "figure_1")
+lines = [x.reshape(-1, len(fine), 2) for x in net.coordinates(across.flatten(0, 1))]
+fig = section1.chain(shown, data, sample.label, lines, at, vectors, radius)
+save(fig, "figure_1")
 plt.show()
 
 # %% [markdown]
-# Where the net crosses itself two different inputs have received the same coordinates. A change of coordinates must not do that, and the paper's
-# residual layers are not prevented from it; §2 says exactly when they are.
+# Where the net crosses itself, two different inputs have received the same coordinates. A change of coordinates must
+# not do that. The paper's residual layers are not prevented from it. §2 says exactly when they are.
 #
 # ## Flat coordinates for curved data
 #
-# The paper's motivation is that Euclidean distance is the wrong ruler for coordinates such as pixels: word vectors may be added and subtracted,
-# photographs may not. Locally Linear Embedding looks for coordinates in which the Euclidean ruler is right; the paper says that a network does so
-# too, for the metric that it pulls back. §4 measures both statements.
+# The paper's motivation is that the Euclidean distance is the wrong one for coordinates such as pixels: word vectors
+# may be added and subtracted, photographs may not. Locally Linear Embedding looks for coordinates in which the
+# Euclidean distance is the right one. The paper says that a network looks for such coordinates too, for the metric that
+# it pulls back. §4 measures both statements.
 
 # %%
 notebook.closing(seeds=f"0 to {seeds - 1}", drawn=run.seeds[drawn])

@@ -15,12 +15,14 @@
 # %% [markdown]
 # # §7.2 Balls of the learned metric: Figure 3
 #
-# The paper takes a residual network that separates the spiral, gives its output the Euclidean metric, pulls that metric back to every layer, and
-# draws balls of constant $\mathrm ds$: round at the output, ellipses before it. The ellipses show what the network takes to be near.
+# The paper takes a residual network that separates the spiral. It gives the output the Euclidean metric and pulls that
+# metric back to every layer. Then it draws balls of constant $\mathrm ds$. They are round at the output, and ellipses
+# before it. The ellipses show which points the network takes to be near one another.
 #
-# At a point, the ball of radius $\varepsilon$ is $\{v : g_{ab}v^av^b \le \varepsilon^2\}$: an ellipse with semi-axes $\varepsilon/\sqrt{\lambda_i}$ along
-# the eigenvectors of $g$, where $\lambda_i$ are its eigenvalues. It is the preimage of the output ball to first order in $\varepsilon$ only. We draw the
-# true preimage beside it, which tells how far a picture of ellipses can be trusted.
+# At a point, the ball of radius $\varepsilon$ is $\{v : g_{ab}v^av^b \le \varepsilon^2\}$. It is an ellipse with the
+# semi-axes $\varepsilon/\sqrt{\lambda_i}$ along the eigenvectors of $g$, where $\lambda_i$ are its eigenvalues. It is
+# the preimage of the output ball only to first order in $\varepsilon$. So we draw the true preimage beside it. The
+# comparison shows how far a picture of ellipses can be trusted.
 
 # %% tags=["parameters"]
 seeds: int = 16  # networks trained; one of them is drawn
@@ -34,9 +36,9 @@ import matplotlib.pyplot as plt
 import torch
 
 import riemlib as rl
-from riemlib import figures, notebook
-from riemlib.charts import certificates
-from riemlib.figures import spirals
+from riemlib import plot
+from riemlib.companion import notebook
+from riemlib.companion.figures import save, section7
 
 notebook.opening("§7.2 The metric", device=device, time="about half a minute")
 
@@ -46,107 +48,109 @@ template = rl.CkNetwork([2] * 11, dtype=torch.float64, device=device)
 run = rl.fit(template, sample, seeds=range(seeds), batch_size=300, updates=updates, learning_rate=1e-2)
 
 # %% [markdown]
-# Which run to draw? In many of them the balls at the input are needles that hide each other. For a legible picture we draw, of the seeds with the least
-# error, the one whose balls are the least elongated, and say how elongated they are in the others: the ratio of the axes, its median over the data.
+# Which run do we draw? In many of them the balls at the input are so long and thin that they hide each other. A figure
+# should be easy to read. So we draw one of the seeds with the least error: the one whose balls are the least elongated.
+# For the other seeds we say how elongated the balls are. The measure is the ratio of the axes, and its median over the
+# data. The ratio of the axes is the square root of the condition number of $g$.
 
 # %% tags=["nbval-check-output"]
-axes = [rl.balls(rl.pullback_metrics(net, sample.x)[0], 1.0).axes for net in run.networks]
-medians = [float((a[:, 0] / a[:, 1]).median()) for a in axes]
-least = sorted((i for i in range(seeds) if run.error[i] == run.error.nan_to_num(1.0).min()), key=medians.__getitem__)
-drawn = least[0]
-net = run.networks[drawn].requires_grad_(False)
-print(f"seeds at 0.0 % error: {int(run.solved.sum())} of {seeds}; drawn: seed {run.seeds[drawn]}, error {float(run.error[drawn]):.1%}")
-print(f"median ratio of the axes: {medians[drawn]:.1f} in the run drawn; in the {len(least)} best runs:", *(f"{medians[i]:.0f}" for i in least))
+best = [i for i in range(seeds) if run.error[i] == run.error.nan_to_num(1.0).min()]
+geometries = {i: rl.geometry(run.networks[i], sample.x) for i in best}
+medians = {i: float(rl.condition_number(geometry.g[0]).sqrt().median()) for i, geometry in geometries.items()}
+drawn = min(best, key=medians.get)
+net, data = run.networks[drawn].requires_grad_(False), geometries[drawn]
+print(f"seeds at 0.0 % error: {int(run.solved.sum())} of {seeds}; "
+      f"drawn: seed {run.seeds[drawn]}, error {float(run.error[drawn]):.1%}")
+print(f"median ratio of the axes: {medians[drawn]:.1f} in the run drawn; in the {len(best)} best runs:",
+      *(f"{median:.0f}" for median in sorted(medians.values())))
 
 # %%
-output = net.coordinates(sample.x)[-1]
-radius = share * float(torch.cdist(output, output).max())
+radius = share * float(torch.cdist(data.x[-1], data.x[-1]).max())
 which = f"C1, seed {run.seeds[drawn]}, error {float(run.error[drawn]):.1%}"
 print(f"radius of the balls: {radius:.3f} in output units")
 
 # %% [markdown]
 # ## Figure 3: balls at points of the data
 #
-# Twenty points, ten of each arm. One call gives the metric at every layer, a second one the balls.
+# The figure shows balls at twenty points, ten of each arm. `rl.geometry` gives the coordinates and the metric at every
+# layer, and the balls of any radius.
 
 # %%
 half = points // 2
 chosen = torch.linspace(0, half - 1, 10).round().long()
 chosen = torch.cat([chosen, chosen + half])
-centres = sample.x[chosen]
-
-
-# %%
-def outlines(centres, radius):
-    metrics, places = rl.pullback_metrics(net, centres), net.coordinates(centres)
-    return [rl.balls(g, radius).outline(x) for g, x in zip(metrics, places, strict=True)]
-
-
-colours = [figures.class_colour(label) for label in sample.label[chosen]]
+centres = rl.geometry(net, sample.x[chosen])
 title = f"Figure 3: balls of constant ds at data points ({which})"
-fig = spirals.metric_balls(net, sample, centres, outlines(centres, radius), colours=colours, title=title)
-figures.save(fig, "figure_3_data_points")
+classes = sample.label[chosen]
+fig = section7.metric_balls(data, sample.label, centres, radius, classes=classes, title=title)
+save(fig, "figure_3_data_points")
 plt.show()
 
 # %% [markdown]
-# Check that the drawing is the definition: every point of every outline lies at squared length $\varepsilon^2$ from its centre, and the output balls
-# are circles. With $\sqrt\lambda$ in place of $1/\sqrt\lambda$ neither would hold.
+# We check that the drawing is the definition. Every point of every outline lies at the squared length $\varepsilon^2$
+# from its centre, and the balls at the output are circles. With $\sqrt\lambda$ in place of $1/\sqrt\lambda$ neither
+# would hold.
 
 # %% tags=["nbval-check-output"]
-metrics, places, curves = rl.pullback_metrics(net, centres), net.coordinates(centres), outlines(centres, radius)
-for g, x, outline in zip(metrics, places, curves, strict=True):
+outlines = plot.outlines(centres, radius)
+for g, x, outline in zip(centres.g, centres.x, outlines, strict=True):
     v = outline - x[:, None]
-    assert torch.allclose(torch.einsum("nka,nab,nkb->nk", v, g, v), torch.tensor(radius**2, dtype=v.dtype), rtol=1e-8)
-assert torch.allclose((curves[-1] - places[-1][:, None]).norm(dim=-1), torch.tensor(radius, dtype=v.dtype))
+    squared = torch.einsum("nka,nab,nkb->nk", v, g, v)
+    assert torch.allclose(squared, torch.tensor(radius**2, dtype=v.dtype), rtol=1e-8)
+assert torch.allclose(v.norm(dim=-1), torch.tensor(radius, dtype=v.dtype))  # v of the last layer
 print("outlines lie at ds = radius in every layer, and are round at the output")
 
 # %% [markdown]
 # ## Balls on a grid of the input plane
 #
-# The metric is defined wherever the network is, not only on the data. The balls are smaller here, so that they do not hide each other.
+# The metric is defined wherever the network is, not only on the data. The balls are smaller here, so that they do not
+# hide each other.
 
 # %%
 axis = torch.linspace(-1, 1, 9, dtype=torch.float64, device=device)
 grid = torch.cartesian_prod(axis, axis)
-grid = grid[grid.norm(dim=1) <= 1.1]
+grid = rl.geometry(net, grid[grid.norm(dim=1) <= 1.1])
 title = f"Figure 3 on a grid: balls of constant ds, a third of the radius ({which})"
-fig = spirals.metric_balls(net, sample, grid, outlines(grid, radius / 3), title=title)
-figures.save(fig, "figure_3_grid")
+fig = section7.metric_balls(data, sample.label, grid, radius / 3, title=title)
+save(fig, "figure_3_grid")
 plt.show()
 
 # %% [markdown]
-# Long thin ellipses say: here the network hardly sees a move along the long axis. The ratio of the axes is the square root of the condition number
-# of $g$.
+# A long thin ellipse says: at this point the network hardly sees a move along the long axis.
 
 # %% tags=["nbval-check-output"]
-ratios = [(b.axes[:, 0] / b.axes[:, 1]).median() for b in (rl.balls(g, radius) for g in rl.pullback_metrics(net, sample.x))]
-print("median ratio of the axes over the data, layer by layer:", " ".join(f"{float(ratio):.1f}" for ratio in ratios))
+ratios = [rl.condition_number(g).sqrt().median() for g in data.g]
+print("median ratio of the axes over the data, layer by layer:", *(f"{float(ratio):.1f}" for ratio in ratios))
 
 # %% [markdown]
 # ## Ellipse and true preimage
 #
-# The grey region is the set of all inputs, within the panel, whose image lies in the output ball about the image of the cross. Where it agrees with
-# the ellipse, the first order is enough.
+# The grey region is the set of all inputs, within the panel, whose image lies in the output ball around the image of
+# the cross. Where the region agrees with the ellipse, the first order is enough.
 
 # %%
-few = centres[[0, 3, 6, 9, 10, 13, 16, 19]]
-ellipses = outlines(few, radius)[0]
-around = torch.as_tensor(spirals.neighbourhoods(few, ellipses), device=device)
-image, home = net.coordinates(around.flatten(0, 1))[-1].view_as(around), net.coordinates(few)[-1]
-distance = (image - home[:, None]).norm(dim=-1)
-fig = spirals.true_balls(sample, few, ellipses, around, distance, radius, title="The ball at the input: first order and truth")
-figures.save(fig, "figure_3_true_preimage")
+few = rl.geometry(net, centres.x[0][[0, 3, 6, 9, 10, 13, 16, 19]])
+ellipses = plot.outlines(few, radius)[0]
+around = section7.square_around(few.x[0], ellipses)
+image = net.coordinates(around.flatten(0, 1))[-1].view_as(around)
+distance = (image - few.x[-1][:, None]).norm(dim=-1)
+title = "The ball at the input: first order and truth"
+fig = section7.true_balls(sample, few.x[0], ellipses, around, distance, radius, title=title)
+save(fig, "figure_3_true_preimage")
 plt.show()
 
 # %% [markdown]
-# Two things can go wrong. The true preimage bends where the map does, and it is not small; that is the price of first order. And it may come in
-# several pieces, far from the ellipse: then the network has laid two different neighbourhoods on top of each other and is not a chart at all. The
-# certificate of §2 says which layers are guaranteed not to do so, and the sign of the determinant over the grid whether the drawn network does.
+# Two things can go wrong. First, the true preimage bends where the map does, and it is not small. That is the error of
+# the first order. Second, it may have several pieces, far from the ellipse. Then the network has put two different
+# neighbourhoods on top of each other, and it is not a chart at all. The certificate of §2 says which layers are
+# guaranteed not to do so. Whether the network that is drawn does so, the sign of the determinant over a grid shows.
 
 # %% tags=["nbval-check-output"]
 fine = torch.cartesian_prod(*[torch.linspace(-1.1, 1.1, 201, dtype=torch.float64, device=device)] * 2)
 turned = (torch.linalg.det(rl.pushforward(net, fine)) < 0).double().mean()
-print(f"layers certified: {sum(certificates(net))} of {len(net.weights)}; orientation reversed on {float(turned):.1%} of the square drawn")
+certified = sum(rl.certificates(net))
+print(f"layers certified: {certified} of {len(net.weights)}; "
+      f"orientation reversed on {float(turned):.1%} of the square drawn")
 
 # %%
 notebook.closing(seeds=f"0 to {seeds - 1}", drawn=run.seeds[drawn])

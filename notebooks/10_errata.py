@@ -15,13 +15,21 @@
 # %% [markdown]
 # # Errata
 #
-# What the paper states, or takes for granted, that does not hold as it stands: the verdict and its reason as the notebook computed them, a link to
-# the deciding cell, which shows the counterexample or the numbers, and, where mathematics gives one, the statement that does hold. Claims that were
-# confirmed are not listed; the whole ledger is in [00_overview](00_overview.ipynb).
+# This page lists the claims that the paper states, or takes for granted, and that do not hold as stated. For each of
+# them it gives
 #
-# Two slips of notation belong here as well and change no result. The action of Eq. 14 on metrics is $h \triangleright g = h^{-\mathsf T} g h^{-1}$, so
-# that its $h^{-1}$ gives the $h^{\mathsf T} g h$ of Eq. 10 (§5). And a degenerate $g$ is positive *semi*-definite: wherever a layer narrows the input
-# carries a pseudo-metric, not a metric (§4).
+# - the verdict and its reason, as the notebook computed them;
+# - a link to the cell that decides it, which shows the counterexample or the numbers;
+# - the statement that does hold, where mathematics gives one.
+#
+# Claims that were confirmed are not listed. [00_overview](00_overview.ipynb) has the whole ledger.
+#
+# Two slips of notation belong here as well. They change no result.
+#
+# - The action of Eq. 14 on metrics is $h \triangleright g = h^{-\mathsf T} g h^{-1}$. So its $h^{-1}$ gives the
+#   $h^{\mathsf T} g h$ of Eq. 10 (§5).
+# - A degenerate $g$ is positive *semi*-definite. Wherever a layer narrows, the input has a pseudo-metric, not a metric
+#   (§4).
 
 # %% tags=["parameters"]
 device: str = "cpu"  # nothing is computed here
@@ -29,9 +37,9 @@ device: str = "cpu"  # nothing is computed here
 # %%
 from IPython.display import HTML
 
-from riemlib import ledger, paper
+from riemlib.companion import build, ledger
 
-claims = ledger.gather(paper.executed())
+claims = ledger.gather(build.executed())
 
 # %% tags=["nbval-ignore-output"]
 HTML(ledger.errata(claims))

@@ -1,4 +1,7 @@
-"""One style: the same colours for the same class and network everywhere, colour-blind safe (Okabe and Ito), readable in print."""
+"""Drawing: one style for every figure, and what to draw of a network of one's own.
+
+A class and a network keep their colours in all figures. The colours are safe for colour-blind readers (Okabe and Ito) and differ in print.
+"""
 
 from collections.abc import Sequence
 
@@ -6,13 +9,19 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from torch import Tensor
 
-#: Class 0, 1, 2, ... (blue, vermilion, green, pink)
+from .metric import Geometry
+from .networks import CkNetwork
+
+#: The colours of class 0, 1, 2, 3: blue, vermilion, green, pink
 CLASSES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
-#: A network's colour wherever networks are compared
+#: The colour of a network wherever networks are compared
 NETWORKS = {"C0": "#E69F00", "C1": "#0072B2", "C2": "#CC79A7", "mixed": "#009E73"}
+#: Everything that belongs to no class and no network: references, thresholds, arrows
 GREY = "#555555"
 
+#: Settings of matplotlib
 STYLE = {
     "figure.dpi": 110,
     "savefig.dpi": 200,
@@ -31,26 +40,27 @@ STYLE = {
 }
 
 
-def class_colour(label: int) -> str:
-    """The colour of a class, the same in every figure."""
-    return CLASSES[int(label) % len(CLASSES)]
+# Figures and panels.
+
+
+def figure(rows: int = 1, columns: int = 1, *, width: float = 7.2, height: float | None = None, **settings) -> tuple[Figure, np.ndarray]:
+    """A figure of rows × columns panels, `width` inches wide, and its axes as an array (rows, columns).
+
+    Without a `height` the panels are square. `settings` go to `plt.subplots`.
+    """
+    plt.rcParams.update(STYLE)
+    height = height or width * rows / columns
+    return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", squeeze=False, **settings)
 
 
 def canvas(width: float, height: float) -> Figure:
-    """An empty constrained figure in the common style."""
+    """An empty figure of this size in inches, for a layout that is not a plain grid of panels."""
     plt.rcParams.update(STYLE)
     return plt.figure(figsize=(width, height), layout="constrained")
 
 
-def figure(rows: int = 1, columns: int = 1, *, width: float = 7.2, height: float | None = None, **kwargs) -> tuple[Figure, np.ndarray]:
-    """A constrained figure of panels in the common style, `width` inches wide; axes always as a 2-d array."""
-    plt.rcParams.update(STYLE)
-    height = height or width * rows / columns
-    return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", squeeze=False, **kwargs)
-
-
 def layer_grid(count: int, *, columns: int = 4, width: float = 8.0, name: str = "layer {}") -> tuple[Figure, Sequence[Axes]]:
-    """A panel a layer, square and titled, unused panels left out."""
+    """A figure with `count` square panels, one for each layer, and their axes as a list. `name` is the title, with {} for the layer."""
     rows = -(-count // columns)
     fig, axes = figure(rows, columns, width=width, height=width * rows / columns * 1.06)
     for i, ax in enumerate(axes.flat):
@@ -60,22 +70,30 @@ def layer_grid(count: int, *, columns: int = 4, width: float = 8.0, name: str = 
     return fig, axes.flat[:count]
 
 
-def as_array(x) -> np.ndarray:
-    """A tensor or anything like an array as a NumPy array."""
-    return x.detach().cpu().numpy() if hasattr(x, "detach") else np.asarray(x)
+def square_limits(ax: Axes, x: Tensor | np.ndarray, margin: float = 0.12) -> None:
+    """Limits that make a panel a square around the points x, (n, 2), with a share `margin` of their extent left free on each side."""
+    low, high = as_array(x).min(0), as_array(x).max(0)
+    centre, half = (low + high) / 2, (high - low).max() * (0.5 + margin)
+    ax.set(xlim=(centre[0] - half, centre[0] + half), ylim=(centre[1] - half, centre[1] + half))
+    ax.set_aspect("equal", adjustable="box")
 
 
-def scatter_classes(ax, x, label, size: float = 3.0, **kwargs) -> None:
-    """The points of each class in its colour."""
+# Points, hyperplanes and balls.
+
+
+def scatter_classes(ax: Axes, x: Tensor | np.ndarray, label: Tensor | np.ndarray, size: float = 3.0, **settings) -> None:
+    """The points x, (n, 2), each in the colour of its class. `settings` go to `ax.scatter`."""
     x, label = as_array(x), as_array(label)
     for c in np.unique(label):
-        ax.scatter(*x[label == c].T, s=size, color=class_colour(c), linewidths=0, **kwargs)
+        ax.scatter(*x[label == c].T, s=size, color=class_colour(c), linewidths=0, **settings)
 
 
-def hyperplane(ax, net, span: float = 1e3) -> None:
-    """The line where the readout of a two-class network of width 2 is undecided, within the present limits."""
-    w = as_array(net.readout.weight)
-    b = as_array(net.readout.bias)
+def hyperplane(ax: Axes, net: CkNetwork, span: float = 1e3) -> None:
+    """The line where the readout gives two classes the same probability, in a panel of x^(L) whose limits are set.
+
+    For a network of two classes whose last layer has width 2. `span` is half the length of the line.
+    """
+    w, b = as_array(net.readout.weight), as_array(net.readout.bias)
     normal, offset = w[1] - w[0], b[1] - b[0]
     foot = -offset * normal / (normal @ normal)
     along = np.array([-normal[1], normal[0]]) / np.linalg.norm(normal)
@@ -84,9 +102,24 @@ def hyperplane(ax, net, span: float = 1e3) -> None:
     ax.set(xlim=limits[0], ylim=limits[1])
 
 
-def frame(ax, x, margin: float = 0.12) -> None:
-    """Square limits about the points."""
-    low, high = as_array(x).min(0), as_array(x).max(0)
-    centre, half = (low + high) / 2, (high - low).max() * (0.5 + margin)
-    ax.set(xlim=(centre[0] - half, centre[0] + half), ylim=(centre[1] - half, centre[1] + half))
-    ax.set_aspect("equal", adjustable="box")
+def outlines(geometry: Geometry, radius: float) -> list[Tensor]:
+    """The balls of constant ds = radius at every layer as closed curves, (n, 97, 2) each, in that layer's coordinates (Eq. 13, Figure 3).
+
+    Errors: ValueError for a network whose state does not have two components at every layer: only ellipses in a plane can be drawn.
+    """
+    if wrong := sorted({P.shape[-1] for P in geometry.P} - {2}):
+        raise ValueError(f"the state has {wrong[0]} components at some layer; 2 at every layer are needed to draw balls")
+    return [ball.outline(x) for ball, x in zip(geometry.balls(radius), geometry.x, strict=True)]
+
+
+# Colours and arrays.
+
+
+def class_colour(label: int) -> str:
+    """The colour of a class."""
+    return CLASSES[int(label) % len(CLASSES)]
+
+
+def as_array(x) -> np.ndarray:
+    """A tensor on any device, or anything like an array, as a NumPy array."""
+    return x.detach().cpu().numpy() if hasattr(x, "detach") else np.asarray(x)

@@ -1,14 +1,15 @@
-"""The ledger: every claim of the paper with a verdict that a rule computed from evidence.
+"""The ledger: every claim of the paper, with the verdict that a rule computed from evidence.
 
-`claims.toml` beside this file holds the claims. A notebook calls `record(id, verdict, evidence)` where a claim is decided. The record is an
-output of the executed notebook, with its own MIME type beside the HTML that a reader sees. `gather` collects the records.
+`claims.toml` beside this file holds the claims. A notebook calls `record(id, verdict, evidence)` where it decides a claim. The record is an
+output of the executed notebook, with a MIME type of its own beside the HTML that a reader sees. `gather` collects the records. The other
+functions show gathered claims to a reader. What a claim says, they all take from `claims.toml`.
 """
 
-import html
 import json
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from html import escape
 from pathlib import Path
 
 from .rules import VERDICTS, Verdict, rounded, show
@@ -17,9 +18,15 @@ MIME = "application/vnd.riemlib.claim+json"
 SOURCES = ("printed", "implied", "cited", "ours")
 
 
+# The claims.
+
+
 @dataclass(frozen=True)
 class Claim:
-    """What the paper says (`statement`), where (`section`), whose claim it is (`source`), and what does hold (`repaired`, or empty)."""
+    """What the paper says (`statement`), where (`section`), and the statement that does hold (`repaired`), where there is one.
+
+    `source`: the paper prints the claim, implies it, or cites it from another work; or it is ours.
+    """
 
     id: str
     section: str
@@ -29,7 +36,10 @@ class Claim:
 
 
 def read_claims(file: Path) -> dict[str, Claim]:
-    """The claims of claims.toml, in its order, by id. Errors: ValueError for an id that stands there twice, or an unknown source."""
+    """The claims of a file such as claims.toml, in its order, by id.
+
+    Errors: ValueError for an id that stands there twice, or for an unknown source.
+    """
     found: dict[str, Claim] = {}
     for entry in tomllib.loads(file.read_text(encoding="utf-8"))["claim"]:
         claim = Claim(**entry)
@@ -44,9 +54,12 @@ def read_claims(file: Path) -> dict[str, Claim]:
 CLAIMS = read_claims(Path(__file__).with_name("claims.toml"))
 
 
+# Records: they travel in the executed notebooks.
+
+
 @dataclass(frozen=True)
 class Record:
-    """A decided claim."""
+    """A decided claim, as the notebook that decides it shows and keeps it."""
 
     id: str
     section: str
@@ -64,20 +77,16 @@ class Record:
         return {MIME: asdict(self), "text/html": self._html(), "text/plain": repr(self)}
 
     def _html(self) -> str:
-        colour, text = VERDICTS[self.verdict], html.escape
-        cell = "<td style='text-align:left'>{}</td>".format
-        rows = "".join(f"<tr>{cell(text(k))}{cell(text(show(v)))}</tr>" for k, v in self.evidence.items())
-        return (
-            f"<div id='{self.id}' style='border-left:5px solid {colour};padding:2px 12px;margin:6px 0'>"
-            f"<b style='color:{colour}'>{text(self.verdict)}</b> · <code>{text(self.id)}</code> (§ {text(self.section)}): "
-            f"{text(self.statement)}."
-            f"<br>{text(self.reason)}<details open><summary>evidence</summary><table>{rows}</table>"
-            f"<div>{text(self.protocol)}</div></details></div>"
+        rows = [element("tr", _cell(escape(name)), _cell(escape(show(value)))) for name, value in self.evidence.items()]
+        details = element("summary", "evidence") + element("table", *rows) + element("div", escape(self.protocol))
+        head = (
+            f"{verdict_in_colour(self.verdict)} · {element('code', self.id)} (§ {escape(self.section)}): {escape(wording(asdict(self)))}."
         )
+        return _box(self.verdict, f"{head}<br>{escape(self.reason)}<details open>{details}</details>", id=self.id)
 
 
 def record(id: str, verdict: Verdict, evidence: Mapping, protocol: str = "") -> Record:
-    """The record of a claim, to stand last in its cell: numbers are kept to three significant digits.
+    """The record of a claim, to stand last in its cell. Numbers are kept to three significant digits.
 
     Errors: ValueError for an unknown id; TypeError for a verdict that no rule made.
     """
@@ -85,75 +94,132 @@ def record(id: str, verdict: Verdict, evidence: Mapping, protocol: str = "") -> 
         raise ValueError(f"claim id is {id!r}; one of those in claims.toml is needed")
     if not isinstance(verdict, Verdict) or verdict.verdict not in VERDICTS:
         raise TypeError(f"verdict is {verdict!r}; the Verdict that a rule of riemlib.companion.rules returns is needed")
-    claim, kept = CLAIMS[id], {name: rounded(value) for name, value in evidence.items()}
-    return Record(id, claim.section, claim.source, claim.statement, verdict.verdict, verdict.reason, kept, protocol)
+    kept = {name: rounded(value) for name, value in evidence.items()}
+    return Record(**_from_claims(id), verdict=verdict.verdict, reason=verdict.reason, evidence=kept, protocol=protocol)
 
 
 def gather(notebooks: Iterable[Path]) -> list[dict]:
     """The records in executed notebooks, in the order of `CLAIMS`, each with its `notebook` and the number of the deciding `cell`.
 
-    Errors: ValueError where a claim is recorded twice.
+    Section, source and statement are those of `claims.toml` today: a correction there shows everywhere, before the notebook runs again. A
+    record whose id is no longer in `claims.toml` is left out. Errors: ValueError where a claim is recorded twice.
     """
     found = {}
-    for path in notebooks:
-        for cell in json.loads(Path(path).read_text(encoding="utf-8"))["cells"]:
-            for output in cell.get("outputs", []):
-                claim = output.get("data", {}).get(MIME)
-                if claim is None:
-                    continue
-                if claim["id"] in found:
-                    raise ValueError(f"claim {claim['id']} is recorded in {found[claim['id']]['notebook']} and again in {Path(path).stem}")
-                found[claim["id"]] = {**claim, "notebook": Path(path).stem, "cell": cell["execution_count"]}
-    return [found[id] for id in CLAIMS if id in found]
+    for file in map(Path, notebooks):
+        for cell in json.loads(file.read_text(encoding="utf-8"))["cells"]:
+            for kept in (output["data"][MIME] for output in cell.get("outputs", []) if MIME in output.get("data", {})):
+                if (id := kept["id"]) in found:
+                    raise ValueError(f"claim {id} is recorded in {found[id]['notebook']} and again in {file.stem}")
+                found[id] = {**kept, "notebook": file.stem, "cell": cell["execution_count"]}
+    return [{**found[id], **_from_claims(id)} for id in CLAIMS if id in found]
+
+
+def _from_claims(id: str) -> dict:
+    """What a record takes from claims.toml."""
+    claim = CLAIMS[id]
+    return {"id": id, "section": claim.section, "source": claim.source, "statement": claim.statement}
+
+
+# For a reader: gathered claims as HTML and Markdown.
 
 
 def table(claims: Sequence[Mapping]) -> str:
-    """Gathered claims as an HTML table: section, claim, verdict, why, notebook."""
-    text = html.escape
-    rows = "".join(
-        f"<tr><td>{text(c['section'])}</td><td style='text-align:left'>{text(c['statement'])}<br><code>{text(c['id'])}</code></td>"
-        f"<td style='text-align:left;color:{VERDICTS[c['verdict']]}'><b>{text(c['verdict'])}</b></td>"
-        f"<td style='text-align:left'>{text(c['reason'])}</td>"
-        f"<td style='text-align:left'>{link(c)}</td></tr>"
-        for c in claims
-    )
-    head = "".join(f"<th style='text-align:left'>{name}</th>" for name in ("§", "what the paper says", "verdict", "because", "decided in"))
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-
-
-def link(claim: Mapping, folder: str = "") -> str:
-    """An HTML link from a notebook to the cell that decides a claim: its number as it was executed."""
-    return f"<a href='{folder}{claim['notebook']}.ipynb#{claim['id']}'>{html.escape(claim['notebook'])} [{claim['cell']}]</a>"
+    """Gathered claims as an HTML table: section, claim, verdict, reason, and the cell that decides it."""
+    head = [element("th", name, style=LEFT) for name in ("§", "what the paper says", "verdict", "because", "decided in")]
+    rows = [
+        element(
+            "tr",
+            _cell(escape(claim["section"])),
+            _cell(escape(wording(claim)), "<br>", element("code", claim["id"])),
+            _cell(verdict_in_colour(claim["verdict"])),
+            _cell(escape(claim["reason"])),
+            _cell(_link(claim)),
+        )
+        for claim in claims
+    ]
+    return element("table", element("thead", element("tr", *head)), element("tbody", *rows))
 
 
 def errata(claims: Sequence[Mapping]) -> str:
-    """What the paper states that does not hold as stated: the statement, what was found, and the statement that holds, as HTML."""
-    text, parts = html.escape, []
-    for c in claims:
-        if c["verdict"] == "confirmed" or c["section"] == "ours":
-            continue
-        holds = CLAIMS[c["id"]].repaired
-        repaired = f"<p style='margin:4px 0'><b>What holds.</b> {text(holds)}</p>" if holds else ""
-        parts.append(
-            f"<div style='border-left:5px solid {VERDICTS[c['verdict']]};padding:2px 12px;margin:14px 0'>"
-            f"<p style='margin:4px 0'><b>§ {text(c['section'])}: {text(c['statement'])}.</b></p>"
-            f"<p style='margin:4px 0'><b style='color:{VERDICTS[c['verdict']]}'>{text(c['verdict'])}</b>, {link(c)}: "
-            f"{text(c['reason'])}.</p>"
-            f"{repaired}</div>"
-        )
-    return "".join(parts)
+    """The claims that are not confirmed as the paper states them, as HTML: the statement, what was found, and what does hold."""
+    boxes = []
+    for claim in claims:
+        if claim["verdict"] != "confirmed" and claim["source"] != "ours":
+            said = _paragraph(element("b", f"§ {escape(claim['section'])}: {escape(wording(claim))}."))
+            found = _paragraph(f"{verdict_in_colour(claim['verdict'])}, {_link(claim)}: {escape(claim['reason'])}.")
+            holds = CLAIMS[claim["id"]].repaired
+            boxes.append(_box(claim["verdict"], said, found, _paragraph(f"<b>What holds.</b> {escape(holds)}") if holds else ""))
+    return "".join(boxes)
 
 
 def markdown(claims: Sequence[Mapping], folder: str) -> str:
-    """The same, shorter, as a Markdown table with links to the notebooks in `folder`."""
-    links = [f"[{c['notebook']} \\[{c['cell']}\\]]({folder}/{c['notebook']}.ipynb)" for c in claims]
-    rows = [f"| {c['section']} | {c['statement']} | **{c['verdict']}** | {link} |" for c, link in zip(claims, links, strict=True)]
-    return "\n".join(["| § | what the paper says | verdict | decided in |", "|---|---|---|---|", *rows])
+    """Gathered claims as a Markdown table: section, claim, verdict, and a link to the notebook in `folder`."""
+    lines = ["| § | what the paper says | verdict | decided in |", "|---|---|---|---|"]
+    for claim in claims:
+        link = f"[{claim['notebook']} \\[{claim['cell']}\\]]({folder}/{claim['notebook']}.ipynb)"
+        lines.append(f"| {claim['section']} | {wording(claim)} | **{claim['verdict']}** | {link} |")
+    return "\n".join(lines)
 
 
 def summary(claims: Sequence[Mapping]) -> str:
-    """How many claims have which verdict, and which are still to be decided."""
-    counts = {verdict: sum(c["verdict"] == verdict for c in claims) for verdict in VERDICTS}
+    """How many claims have which verdict, and which are not decided yet."""
+    counts = {verdict: sum(claim["verdict"] == verdict for claim in claims) for verdict in VERDICTS}
     decided = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    waiting = [f"`{id}`" for id in CLAIMS if id not in {c["id"] for c in claims}]
+    waiting = [f"`{id}`" for id in CLAIMS if id not in {claim["id"] for claim in claims}]
     return f"{len(claims)} claims decided: {decided}." + (f" Not yet decided: {', '.join(waiting)}." if waiting else "")
+
+
+def summary_by_thesis(claims: Sequence[Mapping], theses: Mapping[str, Sequence[str]]) -> str:
+    """How many claims of each thesis have which verdict, and which are not confirmed as stated, as a Markdown table.
+
+    `theses` maps each thesis to the ids of its claims.
+    """
+    verdicts = {claim["id"]: claim["verdict"] for claim in claims}
+    kinds = ("confirmed", "confirmed with conditions", "not supported", "refuted")
+    lines = ["| thesis | confirmed | with conditions | not supported | refuted | not confirmed as stated |", "|---|---|---|---|---|---|"]
+    for thesis, ids in theses.items():
+        found = {id: verdicts[id] for id in ids if id in verdicts}
+        counts = [str(list(found.values()).count(kind) or "") for kind in kinds]
+        exceptions = ", ".join(f"{id} ({verdict})" for id, verdict in found.items() if verdict != "confirmed")
+        lines.append(f"| {thesis} | {' | '.join(counts)} | {exceptions} |")
+    return "\n".join(lines)
+
+
+def wording(claim: Mapping) -> str:
+    """The statement of a claim, with its source where the paper does not print it itself: (implied) or (cited)."""
+    return claim["statement"] + (f" ({claim['source']})" if claim["source"] in ("implied", "cited") else "")
+
+
+# Pieces of HTML. The styles stand in the elements: a style sheet in an output would apply to the whole page.
+
+LEFT = "text-align:left"
+
+
+def element(name: str, *content: str, **attributes: str) -> str:
+    """An HTML element. The content is HTML: text from elsewhere goes through `escape` first."""
+    given = "".join(f" {key}='{value}'" for key, value in attributes.items())
+    return f"<{name}{given}>{''.join(content)}</{name}>"
+
+
+def verdict_in_colour(verdict: str) -> str:
+    """A verdict in bold, in its colour."""
+    return element("b", escape(verdict), style=f"color:{VERDICTS[verdict]}")
+
+
+def _box(verdict: str, *content: str, **attributes: str) -> str:
+    """A block with a bar in the verdict's colour at its left."""
+    style = f"border-left:5px solid {VERDICTS[verdict]};padding:2px 12px;margin:10px 0"
+    return element("div", *content, style=style, **attributes)
+
+
+def _cell(*content: str) -> str:
+    return element("td", *content, style=LEFT)
+
+
+def _paragraph(*content: str) -> str:
+    return element("p", *content, style="margin:4px 0")
+
+
+def _link(claim: Mapping) -> str:
+    """A link from a notebook to the cell that decides a claim, named by its number when it was executed."""
+    return element("a", f"{escape(claim['notebook'])} [{claim['cell']}]", href=f"{claim['notebook']}.ipynb#{claim['id']}")

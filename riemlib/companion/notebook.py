@@ -1,41 +1,39 @@
-"""The frame of a notebook: the box it opens with, filled in as claims are decided, and the stamp it ends with."""
+"""What every notebook begins and ends with: a box with its verdicts, filled in as claims are decided, and a line on its environment."""
 
-import html
 import platform
 import subprocess
-import time
+import time as clock
 from collections.abc import Mapping
+from html import escape
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 from IPython.display import HTML, display
 
-from . import ledger, rules
+from .ledger import Record, element, record, verdict_in_colour, wording
+from .rules import Verdict
 
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "matplotlib")
 
 
 class Opening:
-    """The box at the top of a notebook: its section, verdicts so far, run time, device."""
+    """The box at the top of a notebook: its section, its verdicts so far, its run time and device."""
 
-    def __init__(self, section: str, device: str, minutes: str):
-        self.section, self.device, self.minutes = section, device, minutes
-        self.records: dict[str, ledger.Record] = {}
-        self.start, self.seconds = time.perf_counter(), None
-        self.handle = display(HTML(self.html()), display_id=True)
+    def __init__(self, section: str, device: str, expected: str):
+        self.section, self.device, self.expected = section, device, expected
+        self.records: dict[str, Record] = {}
+        self.start, self.seconds = clock.perf_counter(), None
+        self.handle = display(HTML(self.html()), display_id=True)  # None outside a notebook
 
     def html(self) -> str:
-        took = f"took {self.seconds:.0f} s" if self.seconds is not None else f"takes {self.minutes}"
-        none = "<li>none yet: run the cells below</li>"
-        lines = "".join(
-            f"<li><b style='color:{rules.VERDICTS[r.verdict]}'>{html.escape(r.verdict)}</b> · {html.escape(r.statement)}</li>"
-            for r in self.records.values()
-        )
-        return (
-            f"<div style='border:1px solid #bbb;padding:6px 14px'><b>Verdicts of {html.escape(self.section)}</b> "
-            f"<span style='color:#777'>({took} on {html.escape(self.device)})</span><ul style='margin:4px 0'>{lines or none}</ul></div>"
-        )
+        took = f"took {self.seconds:.0f} s" if self.seconds is not None else f"takes {self.expected}"
+        title = element("b", f"Verdicts of {escape(self.section)}")
+        where = element("span", f"({took} on {escape(self.device)})", style="color:#777")
+        lines = [element("li", f"{verdict_in_colour(r.verdict)} · {escape(wording(vars(r)))}") for r in self.records.values()]
+        lines = lines or [element("li", "none yet: run the cells below")]
+        verdicts = element("ul", *lines, style="margin:4px 0")
+        return element("div", f"{title} {where}", verdicts, style="border:1px solid #bbb;padding:6px 14px")
 
     def update(self) -> None:
         if self.handle:
@@ -46,43 +44,46 @@ _opening: Opening | None = None
 
 
 def opening(section: str, *, device: str = "cpu", time: str = "about a minute") -> None:
-    """Shows the box that says what this notebook found; `decide` adds a line to it for each claim."""
+    """Shows the box with the verdicts of this notebook. `decide` adds a line to it for each claim. `time` is the expected run time."""
     global _opening
     _opening = Opening(section, device, time)
 
 
-def decide(id: str, verdict: rules.Verdict, evidence: Mapping, protocol: str = "") -> ledger.Record:
-    """`ledger.record`, also shown in the opening box; stands last in its cell, so that the record is the cell's output."""
-    record = ledger.record(id, verdict, evidence, protocol)
+def decide(id: str, verdict: Verdict, evidence: Mapping, protocol: str = "") -> Record:
+    """The record of a claim (`ledger.record`), shown in the opening box as well. It stands last in its cell, as the cell's output."""
+    decided = record(id, verdict, evidence, protocol)
     if _opening:
-        _opening.records[id] = record
+        _opening.records[id] = decided
         _opening.update()
-    return record
+    return decided
 
 
 def closing(**settings) -> HTML:
-    """The environment stamp: versions, commit, device, and the settings given (seeds, for one). Fills in the run time at the top."""
+    """The environment in one line: versions, commit, device, and the settings given, such as seeds. The opening box gets its run time."""
     device = _opening.device if _opening else "cpu"
     if _opening:
-        _opening.seconds = time.perf_counter() - _opening.start
+        _opening.seconds = clock.perf_counter() - _opening.start
         _opening.update()
-    rows = {
+    entries = {
         "python": platform.python_version(),
         **{name: version(name) for name in PACKAGES},
         "commit": _commit(),
         "device": torch.cuda.get_device_name() if device.startswith("cuda") else f"{device}, {torch.get_num_threads()} threads",
         **settings,
     }
-    return HTML("<small>" + " · ".join(f"{html.escape(k)} {html.escape(str(v))}" for k, v in rows.items()) + "</small>")
+    return HTML(element("small", " · ".join(f"{escape(name)} {escape(str(value))}" for name, value in entries.items())))
 
 
 def _commit() -> str:
-    """The commit the code was at, `+` where files differ from it; `unknown` outside a repository."""
-    here = Path(__file__).parent
+    """The commit that the code is at, with `+` where files differ from it. `unknown` outside a repository."""
+    here = str(Path(__file__).parent)
     try:
-        questions = (["rev-parse", "--short", "HEAD"], ["status", "--porcelain", "--", str(here)])
-        told = {"capture_output": True, "text": True, "check": True}
-        answers = [subprocess.run(["git", "-C", str(here), *q], **told).stdout.strip() for q in questions]
+        commit = _git(here, "rev-parse", "--short", "HEAD")
+        changed = _git(here, "status", "--porcelain", "--", here)
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return answers[0] + ("+" if answers[1] else "")
+    return commit + ("+" if changed else "")
+
+
+def _git(folder: str, *arguments: str) -> str:
+    return subprocess.run(["git", "-C", folder, *arguments], capture_output=True, text=True, check=True).stdout.strip()

@@ -1,46 +1,75 @@
-"""Figure 1: the chain of coordinate systems, with tangent vectors pushed forward and the metric pulled back."""
+"""Figure 1: coordinate systems of one manifold. Tangent vectors are pushed forward, the metric is pulled back."""
 
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
+from torch import Tensor
 
-from ...plot import GREY, as_array, figure, frame, scatter_classes
+from ...metric import Geometry
+from ...plot import GREY, as_array, figure, outlines, scatter_classes, square_limits
+
+FORWARD = r"forward: points and tangent vectors (arrows), by $\varphi_*$"
+BACKWARD = "backward: the metric (balls of one radius), $g$"
 
 
-def chain(net, sample, shown: Sequence[int], grid, vectors, outlines, at):
-    """Figure 1: some of the coordinate systems x^(l)(M), with a net of input coordinate lines, a pushed-forward vector, a pulled-back ball.
+def chain(
+    shown: Sequence[int],
+    data: Geometry,
+    label: Tensor,
+    lines: Sequence[Tensor],
+    at: Geometry,
+    vectors: Sequence[Tensor],
+    radius: float,
+) -> Figure:
+    """Figure 1: the coordinate systems x^(l)(M) of the layers `shown`, one panel for each, with arrows from M and between neighbours.
 
-    `grid`: for each shown layer the curves (m, k, 2); `vectors` and `outlines`: for each the vector and the ball at the points `at`.
+    Each panel has the data by class, the coordinate `lines` of the input, (lines, k, 2) at every layer, and at a few points `at` a tangent
+    vector, (n, 2) at every layer, and the ball of this radius.
     """
-    coordinates, feet = net.coordinates(sample.x), net.coordinates(at)
     fig, axes = figure(1, len(shown), width=9.2, height=3.3)
     fig.get_layout_engine().set(wspace=0.28, rect=(0, 0.07, 1, 0.73))
-    for i, (ax, l) in enumerate(zip(axes[0], shown, strict=True)):
-        ax.add_collection(LineCollection(list(as_array(grid[i])), colors="#bbbbbb", linewidths=0.5, zorder=0))
-        scatter_classes(ax, coordinates[l], sample.label, 2.0)
-        ax.add_collection(LineCollection(list(as_array(outlines[i])), colors="k", linewidths=1.2))
-        ax.quiver(*as_array(feet[l]).T, *as_array(vectors[i]).T, angles="xy", scale_units="xy", scale=1, width=0.009, zorder=4)
-        frame(ax, coordinates[l], 0.2)
+    balls = outlines(at, radius)
+    for ax, l in zip(axes[0], shown, strict=True):
+        ax.add_collection(LineCollection(list(as_array(lines[l])), colors="#bbbbbb", linewidths=0.5, zorder=0))
+        scatter_classes(ax, data.x[l], label, 2.0)
+        ax.add_collection(LineCollection(list(as_array(balls[l])), colors="k", linewidths=1.2))
+        ax.quiver(*as_array(at.x[l]).T, *as_array(vectors[l]).T, angles="xy", scale_units="xy", scale=1, width=0.009, zorder=4)
+        square_limits(ax, np.concatenate([as_array(data.x[l]), as_array(lines[l]).reshape(-1, 2)]), 0.04)
         ax.set_axis_off()
     fig.canvas.draw()
-    fig.set_layout_engine("none")
-    arrow = {"transform": fig.transFigure, "arrowstyle": "-|>"}
-    fig.text(0.5, 0.95, "data manifold $M$", ha="center", va="center", fontsize=11)
-    for i, l in enumerate(shown):
-        box = axes[0, i].get_position()
-        head = np.array([(box.x0 + box.x1) / 2, box.y1 + 0.02])
-        fig.add_artist(FancyArrowPatch((0.5, 0.91), head, mutation_scale=9, color=GREY, lw=0.9, **arrow))
-        fig.text(*(0.6 * head + 0.4 * np.array([0.5, 0.91])), f"$x^{{({l})}}$", ha="center", va="center", backgroundcolor="w")
-        if i + 1 < len(shown):
-            after = axes[0, i + 1].get_position()
-            middle, gap = (box.x1 + after.x0) / 2, (after.x0 - box.x1) * 0.4
-            for y, way, text in ((0.62, 1, r"$\varphi_*$"), (0.38, -1, "$g$")):
-                height = box.y0 + (box.y1 - box.y0) * y
-                ends = (middle - way * gap, height), (middle + way * gap, height)
-                fig.add_artist(FancyArrowPatch(*ends, mutation_scale=11, color="k", lw=1.1, **arrow))
-                fig.text(middle, height + 0.02, text, ha="center", va="bottom", fontsize=10)
-    forward, backward = r"forward: points and tangent vectors (arrows), by $\varphi_*$", "backward: the metric (balls of one radius), $g$"
-    fig.text(0.5, 0.03, f"{forward}       {backward}", ha="center", fontsize=9)
+    fig.set_layout_engine("none")  # the arrows stand between panels that no longer move
+    _arrows_from_the_manifold(fig, axes[0], shown)
+    _arrows_between_layers(fig, axes[0])
+    fig.text(0.5, 0.03, f"{FORWARD}       {BACKWARD}", ha="center", fontsize=9)
     return fig
+
+
+def _arrows_from_the_manifold(fig: Figure, axes: Sequence[Axes], shown: Sequence[int]) -> None:
+    """The name of M above the panels, and an arrow x^(l) from it to each panel."""
+    fig.text(0.5, 0.95, "data manifold $M$", ha="center", va="center", fontsize=11)
+    tail = np.array([0.5, 0.91])
+    for ax, l in zip(axes, shown, strict=True):
+        box = ax.get_position()
+        head = np.array([(box.x0 + box.x1) / 2, box.y1 + 0.02])
+        _arrow(fig, tail, head, mutation_scale=9, color=GREY, lw=0.9)
+        fig.text(*(0.6 * head + 0.4 * tail), f"$x^{{({l})}}$", ha="center", va="center", backgroundcolor="w")
+
+
+def _arrows_between_layers(fig: Figure, axes: Sequence[Axes]) -> None:
+    """Between neighbouring panels an arrow to the right for the pushforward, and one to the left for the metric."""
+    for ax, following in zip(axes, axes[1:], strict=False):
+        box, after = ax.get_position(), following.get_position()
+        middle, reach = (box.x1 + after.x0) / 2, (after.x0 - box.x1) * 0.4
+        for share, way, text in ((0.62, 1, r"$\varphi_*$"), (0.38, -1, "$g$")):
+            height = box.y0 + (box.y1 - box.y0) * share
+            _arrow(fig, (middle - way * reach, height), (middle + way * reach, height), mutation_scale=11, color="k", lw=1.1)
+            fig.text(middle, height + 0.02, text, ha="center", va="bottom", fontsize=10)
+
+
+def _arrow(fig: Figure, tail: Sequence[float], head: Sequence[float], **settings) -> None:
+    """An arrow in the coordinates of the figure, 0 to 1 in both directions."""
+    fig.add_artist(FancyArrowPatch(tail, head, transform=fig.transFigure, arrowstyle="-|>", **settings))

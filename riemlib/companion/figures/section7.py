@@ -1,13 +1,16 @@
 """Figures 2 to 4: a spiral carried through the layers of a network, with trajectories and balls."""
 
-from collections.abc import Sequence
-
 import numpy as np
+import torch
 from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from torch import Tensor
 
-from ...plot import GREY, as_array, canvas, class_colour, figure, frame, hyperplane, layer_grid, scatter_classes
+from ...data import Sample
+from ...metric import Geometry
+from ...plot import GREY, as_array, canvas, class_colour, figure, hyperplane, layer_grid, outlines, scatter_classes, square_limits
 
 
 def layers(net, sample, *, curve=None, title: str = ""):
@@ -45,7 +48,7 @@ def _panels(axes, net, sample, curve, size: float) -> None:
     """The sample in each layer's coordinates, a panel each; the arms as lines where `curve` samples them densely."""
     dense = net.coordinates(curve.x) if curve is not None else None
     for i, (ax, x) in enumerate(zip(axes, net.coordinates(sample.x), strict=False)):
-        frame(ax, x)
+        square_limits(ax, x)
         if dense is not None:
             for c in curve.label.unique().tolist():
                 ax.plot(*as_array(dense[i][curve.label == c]).T, color=class_colour(c), lw=0.6, alpha=0.5)
@@ -54,36 +57,57 @@ def _panels(axes, net, sample, curve, size: float) -> None:
     hyperplane(axes[len(net.weights)], net)
 
 
-def metric_balls(net, sample, centres, ellipses: Sequence, *, colours=None, title: str = ""):
-    """Figure 3: balls of constant ds at `centres` (input coordinates), in every layer's coordinates; `ellipses[l]` are their outlines."""
-    coordinates, carried = net.coordinates(sample.x), net.coordinates(centres)
-    fig, axes = layer_grid(len(coordinates), columns=4)
-    for ax, x, c, outlines in zip(axes, coordinates, carried, ellipses, strict=True):
-        scatter_classes(ax, x, sample.label, 1.0, alpha=0.35)
-        ax.add_collection(LineCollection(list(as_array(outlines)), colors=colours or "k", linewidths=0.9))
-        frame(ax, np.concatenate([as_array(x), as_array(c)]))
+def metric_balls(
+    data: Geometry, label: Tensor, centres: Geometry, radius: float, *, classes: Tensor | None = None, title: str = ""
+) -> Figure:
+    """Figure 3: balls of constant ds = radius at the `centres`, one panel for each layer, over the data in the colours of their `label`.
+
+    `classes` are the labels of the centres, which give the balls their colours. Without them the balls are black.
+    """
+    fig, axes = layer_grid(len(data.x), columns=4)
+    colours = "k" if classes is None else [class_colour(c) for c in as_array(classes)]
+    for ax, x, centre, balls in zip(axes, data.x, centres.x, outlines(centres, radius), strict=True):
+        scatter_classes(ax, x, label, 1.0, alpha=0.35)
+        ax.add_collection(LineCollection(list(as_array(balls)), colors=colours, linewidths=0.9))
+        points = np.concatenate([as_array(x), as_array(centre)])
+        square_limits(ax, np.concatenate([points, _within_reach(as_array(balls).reshape(-1, 2), points)]), 0.04)
     fig.suptitle(title)
     return fig
 
 
-def neighbourhoods(centres, ellipses, cells: int = 161, margin: float = 0.35):
-    """For each centre a square grid of points (m, cells², 2) about its ellipse: where to look for the true preimage of the output ball."""
-    ellipses = as_array(ellipses)
-    half = np.abs(ellipses - as_array(centres)[:, None]).max((1, 2)) * (1 + margin)
-    line = np.linspace(-1, 1, cells)
-    square = np.stack(np.meshgrid(line, line, indexing="xy"), -1).reshape(-1, 2)
-    return as_array(centres)[:, None] + half[:, None, None] * square
+def _within_reach(curves: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """The finite points of curves, none further from `points` than half their extent: the balls of a metric can be long without bound."""
+    low, high = points.min(0), points.max(0)
+    reach = (high - low).max() / 2
+    return curves[np.isfinite(curves).all(1)].clip(low - reach, high + reach)
 
 
-def true_balls(sample, centres, ellipses, around, distance, radius: float, *, title: str = ""):
-    """The first-order ellipse and the true preimage of the output ball: where the `distance` (m, cells²) of the images is below radius."""
+def square_around(centres: Tensor, ellipses: Tensor, cells: int = 161, margin: float = 0.35) -> Tensor:
+    """For each centre a square grid of points, (m, cells², 2), that holds its ellipse: the region where to look for the true preimage.
+
+    `margin` is the share of the ellipse's extent that the square is larger.
+    """
+    half = (ellipses - centres[:, None]).abs().amax((1, 2)) * (1 + margin)
+    line = torch.linspace(-1, 1, cells, dtype=centres.dtype, device=centres.device)
+    square = torch.cartesian_prod(line, line).flip(1)  # the first coordinate runs fastest
+    return centres[:, None] + half[:, None, None] * square
+
+
+def true_balls(
+    sample: Sample, centres: Tensor, ellipses: Tensor, around: Tensor, distance: Tensor, radius: float, *, title: str = ""
+) -> Figure:
+    """The ball at the input to first order, an ellipse, over the true preimage of the output ball, one panel for each centre.
+
+    The true preimage is where, in the grid `around` of `square_around`, the `distance` (m, cells²) of the images from the centre's image is
+    at most the radius.
+    """
     columns = 4
     rows = -(-len(centres) // columns)
     fig, axes = figure(rows, columns, width=8.4, height=8.4 * rows / columns * 1.15)
     cells = round(around.shape[1] ** 0.5)
-    parts = zip(axes.flat, as_array(centres), as_array(ellipses), as_array(around), as_array(distance), strict=True)
-    for ax, centre, ellipse, grid, far in parts:
-        x, y, z = grid[:, 0].reshape(cells, cells), grid[:, 1].reshape(cells, cells), far.reshape(cells, cells)
+    panels = zip(axes.flat, as_array(centres), as_array(ellipses), as_array(around), as_array(distance), strict=True)
+    for ax, centre, ellipse, grid, far in panels:
+        x, y, z = (values.reshape(cells, cells) for values in (*grid.T, far))
         ax.contourf(x, y, z, levels=[0, radius], colors=["#dddddd"])
         scatter_classes(ax, sample.x, sample.label, 6.0, alpha=0.6)
         ax.plot(*ellipse.T, color="k", lw=1)
