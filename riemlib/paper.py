@@ -26,6 +26,7 @@ from nbformat import NotebookNode
 from tqdm.auto import tqdm  # read before TQDM_DISABLE is set for the kernels, so that papermill still shows its bar
 
 from . import ledger
+from .companion import kernels
 from .provenance import canonical, hashed, syntax
 
 PROFILES = ("full", "quick")
@@ -81,8 +82,9 @@ def defaults(nb: NotebookNode) -> list[str]:
 
 
 def library(root: Path) -> dict:
-    """What every notebook depends on: the riemlib modules (this one, which changes no number, aside) and the locked packages."""
-    modules = sorted(path for path in (root / "riemlib").rglob("*.py") if path != root / "riemlib" / "paper.py")
+    """What every notebook depends on: the riemlib modules (but this one and companion/, which change no number) and the locked packages."""
+    aside = {root / "riemlib" / "paper.py", *(root / "riemlib" / "companion").rglob("*.py")}
+    modules = sorted(path for path in (root / "riemlib").rglob("*.py") if path not in aside)
     lock = (root / "requirements.lock").read_text(encoding="utf-8").splitlines()
     return {
         "modules": {path.relative_to(root).as_posix(): syntax(path) for path in modules},
@@ -142,11 +144,11 @@ class Job:
         """Where the notebook stays, with its traceback, if a cell fails."""
         return self.folder / f"{self.name}.failed.ipynb"
 
-    def execute(self, bar: bool) -> tuple["Job", float, str]:
-        """Runs it in the notebooks' folder, in its own kernel. Returns itself, the seconds it took, and what went wrong, if anything."""
+    def execute(self, bar: bool) -> tuple["Job", float, str, list[str]]:
+        """Runs it in the notebooks' folder, in its own kernel. Returns itself, the seconds it took, what went wrong, and notes."""
         beside = self.folder / "running" / f"{self.name}.ipynb"
         beside.parent.mkdir(parents=True, exist_ok=True)
-        start, wrong = time.perf_counter(), ""
+        start, wrong, notes = time.perf_counter(), "", []
         shown = {"desc": self.name, "leave": False, "disable": None} if bar else False
         path = os.pathsep.join(filter(None, [str(self.root), os.environ.get("PYTHONPATH")]))
         try:
@@ -154,7 +156,7 @@ class Job:
             with environment(**here, TQDM_DISABLE="1"):
                 nb, folder = source(self.root, self.name), self.root / "notebooks"
                 kernel = {"kernel_name": "python3", "extra_arguments": ["--log-level=ERROR"]}
-                papermill.execute_notebook(nb, beside, self.parameters, cwd=folder, progress_bar=shown, **kernel)
+                kernels.execute(nb, beside, self.parameters, notes.append, cwd=folder, progress_bar=shown, **kernel)
             seconds = time.perf_counter() - start
             nb = nbformat.read(beside, as_version=4)
             write(nb, self.result, {**self.stamp, "outputs": hashed(outputs(nb)), "seconds": round(seconds, 1)})
@@ -168,7 +170,7 @@ class Job:
                 os.replace(beside, self.failed)
         finally:
             beside.unlink(missing_ok=True)
-        return self, seconds, wrong
+        return self, seconds, wrong, notes
 
 
 def terminal() -> str:
@@ -248,9 +250,11 @@ def run(root: Path = ROOT, profile: str = "full", build: Path | None = None, onl
         results = run_each(delayed(job.execute)(bar=jobs == 1) for job in todo)
         hidden = jobs == 1 or None  # one by one each has its own bar; None: where there is no terminal
         whole = tqdm(results, total=len(todo), desc="notebooks", leave=False, disable=hidden)
-        for job, seconds, wrong in whole:
+        for job, seconds, wrong, notes in whole:
             whole.clear()
             count += 1
+            for note in notes:
+                print(f"{job.name}: {note}", flush=True)
             if wrong:
                 failures.append(job)
                 print(f"{job.name:<20} FAILED after {seconds:.1f} s: {wrong.strip().splitlines()[0]}", flush=True)
