@@ -27,7 +27,7 @@ from joblib import Parallel, delayed
 from nbformat import NotebookNode
 from tqdm.auto import tqdm  # read before TQDM_DISABLE is set for the kernels, so that papermill still shows its bar
 
-from . import index, ledger
+from . import index, kernels, ledger
 from .provenance import ROOT, canonical, code_used, hashed
 
 PROFILES = ("full", "quick")
@@ -208,11 +208,11 @@ class Job:
             return False
         return self.result.stat().st_mtime >= (self.root / "notebooks" / f"{self.name}.py").stat().st_mtime
 
-    def execute(self, bar: bool) -> tuple["Job", float, str]:
-        """Runs it in the notebooks' folder, in its own kernel. Returns itself, the seconds it took, and what went wrong, if anything."""
+    def execute(self, bar: bool) -> tuple["Job", float, str, list[str]]:
+        """Runs it in the notebooks' folder, in its own kernel. Returns itself, the seconds it took, what went wrong, and notes."""
         beside = self.folder / "running" / f"{self.name}.ipynb"
         beside.parent.mkdir(parents=True, exist_ok=True)
-        start, wrong = time.perf_counter(), ""
+        start, wrong, notes = time.perf_counter(), "", []
         shown = {"desc": self.name, "leave": False, "disable": None} if bar else False
         path = os.pathsep.join(filter(None, [str(self.root), os.environ.get("PYTHONPATH")]))
         try:
@@ -220,7 +220,7 @@ class Job:
             with environment(**here, TQDM_DISABLE="1"):
                 nb, folder = source(self.root, self.name), self.root / "notebooks"
                 kernel = {"kernel_name": "python3", "extra_arguments": ["--log-level=ERROR"]}
-                papermill.execute_notebook(nb, beside, self.parameters, cwd=folder, progress_bar=shown, **kernel)
+                kernels.execute(nb, beside, self.parameters, notes.append, cwd=folder, progress_bar=shown, **kernel)
             seconds = time.perf_counter() - start
             nb = nbformat.read(beside, as_version=4)
             write(nb, self.result, {**self.stamp, "outputs": hashed(outputs(nb)), "seconds": round(seconds, 1)})
@@ -234,7 +234,7 @@ class Job:
                 os.replace(beside, self.failed)
         finally:
             beside.unlink(missing_ok=True)
-        return self, seconds, wrong
+        return self, seconds, wrong, notes
 
 
 def terminal() -> str:
@@ -325,8 +325,10 @@ def execute(todo: Sequence[Job], jobs: int) -> list[Job]:
     results = run_each(delayed(job.execute)(bar=jobs == 1) for job in todo)
     hidden = jobs == 1 or None  # one by one each has its own bar; None: where there is no terminal
     whole = tqdm(results, total=len(todo), desc="notebooks", leave=False, disable=hidden)
-    for job, seconds, wrong in whole:
+    for job, seconds, wrong, notes in whole:
         whole.clear()
+        for note in notes:
+            print(f"{job.name}: {note}", flush=True)
         if wrong:
             failures.append(job)
             print(f"{job.name:<20} FAILED after {seconds:.1f} s: {wrong.strip().splitlines()[0]}", flush=True)
