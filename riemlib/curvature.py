@@ -62,7 +62,7 @@ def christoffel(metric: Field, x: Float[Tensor, "points dim"]) -> Float[Tensor, 
 
 
 def riemann(metric: Field, x: Float[Tensor, "points dim"]) -> Float[Tensor, "points dim dim dim dim"]:
-    r"""The Riemann tensor of a metric field, all indices lowered, (n, d, d, d, d):
+    r"""The Riemann tensor of a metric field, all indices lowered, (n, d, d, d, d) (section 4):
 
     $R_{abcd} = g_{ae}\,(\partial_c \Gamma^e{}_{db} - \partial_d \Gamma^e{}_{cb}
     + \Gamma^e{}_{cf}\Gamma^f{}_{db} - \Gamma^e{}_{df}\Gamma^f{}_{cb})$,
