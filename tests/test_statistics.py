@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from riemlib.companion import statistics
 from riemlib.companion.statistics import (
     compare,
     holm,
@@ -273,10 +274,6 @@ def table(seed=0, measures=("C1", "C2"), depths=(5, 10), seeds=12) -> pd.DataFra
     return found.sample(frac=1, random_state=1).reset_index(drop=True)  # in no order
 
 
-def test_the_median_of_a_list_is_a_value_of_it():
-    assert median([3.0, 1.0, NAN, 2.0]) == 2.0 and median([4.0, 1.0, 3.0, 2.0]) == 2.0 and median(torch.tensor([5.0, INF])) == 5.0
-
-
 def test_shares_are_those_of_each_group():
     t = table()
     found = shares(t, ["network", "depth"])
@@ -365,3 +362,78 @@ def test_a_reader_sees_how_many_networks_succeed():
     row = found.loc["C1, 5"]
     assert row["at 0.0 % error"] == f"{group['solved'].sum()} of 12" and row["diverged"] == 1
     assert row["95 % interval"] == f"{low:.0%} to {high:.0%}" and row["median error"] == f"{median(group['error']):.1%}"
+
+
+# What a notebook asks of tables: small ones whose answers are known.
+
+RUNS = pd.DataFrame(
+    [(kind, turns, depth, seed) for kind in ("C0", "C1") for turns, depth in ((1, 10), (2, 10), (1, 6), (2, 6)) for seed in range(3)],
+    columns=["network", "turns", "depth", "seed"],
+)
+
+
+def test_rows_are_selected_by_values_or_lists_of_values():
+    assert len(statistics.select(RUNS, network="C1", turns=[1, 2], depth=6)) == 6
+    assert statistics.select(RUNS, network="C2").empty
+    assert len(statistics.select(RUNS)) == len(RUNS)
+
+
+def test_a_strip_varies_one_setting_and_the_base_is_in_every_strip():
+    found = statistics.strips(RUNS, {"turns": 1, "depth": 10, "order": 1}, ["turns", "depth"])
+    assert set(zip(found["setting"], found["at"], strict=True)) == {("turns", 1), ("turns", 2), ("depth", 10), ("depth", 6)}
+    assert (statistics.select(found, setting="turns")["depth"] == 10).all() and (
+        statistics.select(found, setting="depth")["turns"] == 1
+    ).all()
+    assert len(found) == 2 * 2 * 6  # two strips of two values, two kinds of network, three seeds
+
+
+def test_something_happens_at_some_layer_of_a_network():
+    table = pd.DataFrame(
+        {"network": "C1", "seed": [0, 0, 1, 1], "error": [0, 0, np.nan, np.nan], "layer": [0, 1] * 2, "value": [0, 3, 1, 1]}
+    )
+    found = statistics.at_some_layer(table, table["value"] > 2)
+    assert found.to_dict("list")["value"] == [True, False] and list(found.columns) == ["network", "seed", "error", "value"]
+
+
+def test_the_typical_seed_counts_in_all_conditions():
+    """Seed 0 has an error in one condition, seed 4 diverged in one; of 1, 2, 3 the loss of 2 is the median."""
+    runs = pd.DataFrame({"seed": [0, 1, 2, 3, 4] * 2, "error": [0.0] * 5 + [0.1, 0, 0, 0, np.nan], "late_loss": [0, 5, 2, 1, 0] * 2})
+    runs["diverged"] = runs["error"].isna()
+    assert statistics.typical_seed(runs) == 2
+    with pytest.raises(ValueError, match="every seed of the table diverged"):
+        statistics.typical_seed(runs.assign(diverged=True))
+
+
+@pytest.mark.parametrize(
+    "values, expected", [([4, 1, 3, 2], 2), ([1, np.inf, np.inf], np.inf), ([np.nan, 5], 5), ([1, 2, np.nan], 1), ([np.nan], np.nan)]
+)
+def test_a_median_is_a_value_of_the_list_and_infinity_counts(values, expected):
+    assert np.array_equal(statistics.median(values), expected, equal_nan=True)
+
+
+def test_success_is_compared_seed_by_seed_with_a_reference():
+    """Position 1 is as good as the reference, position 2 fails at all ten seeds, which stand in another order."""
+    reference = pd.DataFrame({"seed": range(10), "solved": True})
+    worse = pd.DataFrame({"position": 2, "seed": range(9, -1, -1), "solved": False})
+    found = statistics.compare_success(pd.concat([reference.assign(position=1), worse]), reference, ["position"])
+    assert found["position"].tolist() == [1, 2] and found["difference"].tolist() == [0, -1] and found["p"].tolist() == [1, 2**-9]
+    assert found["p_holm"].tolist() == [1, 2**-8] and found["n"].tolist() == [10, 10]
+    with pytest.raises(ValueError, match="differ in their seeds"):
+        statistics.compare_success(worse[:9], reference, ["position"])
+
+
+def test_one_claim_adjusts_over_all_its_comparisons():
+    found = statistics.one_claim([pd.DataFrame({"p": [0.01], "p_holm": 9}), pd.DataFrame({"p": [0.04, 0.02], "p_holm": 9})])
+    assert found["p_holm"].tolist() == pytest.approx([0.03, 0.04, 0.04])
+
+
+def test_records_have_a_label_for_each_row():
+    table = pd.DataFrame({"network": ["C0", "C1"], "median": 1.0, "low": 0.5, "high": 2.0, "effect": 1.0, "p_holm": 0.1, "n": 7})
+    assert statistics.labelled(table, "{network}, ratio", statistics.MEDIAN)["C1, ratio"] == (1.0, 0.5, 2.0)
+    expected = {"median": 1.0, "interval": [0.5, 2.0], "effect": 1.0, "p (Holm)": 0.1, "pairs": 7}
+    assert statistics.effects(table, "{network}", pairs="n") == {"C0": expected, "C1": expected}
+
+
+def test_a_median_over_solved_networks_is_none_where_none_is_solved():
+    table = pd.DataFrame({"network": ["C0", "C1", "C1", "C1"], "solved": [False, True, True, False], "value": [1.0, 2.0, 4.0, 9.0]})
+    assert statistics.medians_of_solved(table, "network") == {"C0": "none", "C1": 2.0}

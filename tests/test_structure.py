@@ -1,6 +1,7 @@
 """The sources: imports go from the companion to the mathematics to the checks, functions are short, mutants have their place."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,13 +17,16 @@ def sources() -> dict[str, str]:
     return {".".join(file.relative_to(ROOT).with_suffix("").parts): file.read_text(encoding="utf-8") for file in files}
 
 
+tree = cache(ast.parse)
+
+
 # The arrows.
 
 
 def imported(module: str, text: str, modules) -> set[str]:
     """The modules of riemlib that a module imports, wherever in it, by import statements and by import_module."""
     found = set()
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(tree(text)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -90,7 +94,7 @@ def test_a_wrong_import_is_seen(module, line, message):
 
 def long_functions(texts: dict[str, str], most: int = 60) -> list[str]:
     """The functions of more lines than that, docstring included."""
-    functions = ((module, node) for module, text in texts.items() for node in ast.walk(ast.parse(text)))
+    functions = ((module, node) for module, text in texts.items() for node in ast.walk(tree(text)))
     functions = ((module, node) for module, node in functions if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
     lengths = {f"{module}.{node.name}": node.end_lineno - node.lineno + 1 for module, node in functions}
     return [f"{name} has {length} lines" for name, length in lengths.items() if length > most]

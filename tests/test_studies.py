@@ -118,6 +118,18 @@ def test_a_study_of_the_impossible_is_refused(settings, message, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_one_layer_is_without_the_identity():
+    base = Condition(depth=4, updates=3)
+    for layer in range(1, 5):
+        found = studies.without_identity(base, layer)
+        assert studies.plain_layer(found.order) == layer and len(found.order) == 4 and sum(found.order) == 3
+        assert found.network == "mixed" and found.updates == 3
+    assert studies.plain_layer(base.order) is None
+    for layer in (0, 5):
+        with pytest.raises(ValueError, match=f"layer is {layer}"):
+            studies.without_identity(base, layer)
+
+
 # The tables.
 
 
