@@ -57,15 +57,7 @@ from torch.func import jacrev, jvp, vmap
 import riemlib as rl
 from riemlib.companion import notebook, rules
 from riemlib.companion.figures import save, section4
-from riemlib.companion.statistics import (
-    holm,
-    mcnemar,
-    medians,
-    rank_correlation,
-    relative_error,
-    shares,
-    success_table,
-)
+from riemlib.companion.statistics import holm, mcnemar, medians, rank_correlation, relative_error, shares, success_table
 from riemlib.curvature import ball_preimages, christoffel, gauss_equation, riemann
 from riemlib.limits import order_of_convergence
 from riemlib.networks import evolve
