@@ -13,10 +13,6 @@ endif
 
 PY := $(VENV)/bin/python
 TESTED := build/test
-SITE := -C -D root_doc=README -D project=riemlib -D extensions=myst_nb,riemlib.paper -D html_theme=sphinx_book_theme \
-	-D html_title='Riemannian Geometry in Neural Networks' -D nb_execution_mode=off \
-	-D include_patterns='README.md,notebooks/*.ipynb' -D exclude_patterns='.*,build,riemlib,tests' \
-	-D suppress_warnings=myst.xref_missing,mystnb.unknown_mime_type
 
 .PHONY: help paper test check lab site bench clean install
 
@@ -24,11 +20,11 @@ help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
 paper: install  ## run the paper: execute the notebooks that changed, gather claims and figures in build/ (PROFILE=quick: few seeds; SCHEDULER=tcp://…: on dask)
-	$(PY) -m riemlib.paper run --profile $(PROFILE) --jobs $(JOBS) $(if $(SCHEDULER),--scheduler $(SCHEDULER))
+	$(PY) -m riemlib run --profile $(PROFILE) --jobs $(JOBS) $(if $(SCHEDULER),--scheduler $(SCHEDULER))
 
 test: lint speed  ## everything CI checks: lint, tests, the committed notebooks, and every notebook twice at the quick profile
-	$(PY) -m riemlib.paper check
-	$(PY) -m riemlib.paper run --profile quick --build $(TESTED) --jobs $(CORES)
+	$(PY) -m riemlib check
+	$(PY) -m riemlib run --profile quick --build $(TESTED) --jobs $(CORES)
 	OMP_NUM_THREADS=1 RIEMLIB_BUILD=$(CURDIR)/$(TESTED)/quick PYTHONPATH=$(CURDIR) \
 	$(PY) -m pytest -q -m 'not speed' -n $(CORES) --dist loadscope --nbval-lax --nbval-current-env --nbval-cell-timeout=600 \
 		tests $(TESTED)/quick/[0-9]*.ipynb
@@ -39,6 +35,7 @@ check: lint speed  ## lint and tests, without the notebooks
 .PHONY: lint speed
 lint: install
 	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
 
 speed: install
 	$(PY) -m pytest -q -m speed
@@ -48,7 +45,7 @@ lab: install  ## JupyterLab; a notebook and its source .py open as one
 	JUPYTER_CONFIG_PATH=$(CURDIR)/build/lab $(PY) -m jupyter lab notebooks
 
 site: install  ## the committed notebooks as a book in build/site
-	$(PY) -m sphinx -q -b html -d build/doctrees $(SITE) . build/site
+	$(PY) -m sphinx -q -b html -c riemlib/companion/book -d build/doctrees . build/site
 	cp build/site/README.html build/site/index.html
 	@echo "to read: build/site/index.html"
 

@@ -15,13 +15,9 @@
 # %% [markdown]
 # # §2 Notation: which layers are coordinate changes?
 #
-# Section 2 of the paper sets up its reading of a network. The data lie on a manifold $M$; a layer doesn't move the data, it changes the *coordinates* in which they are
-# written. A map is a change of coordinates only if it can be undone, so the reading stands or falls with one property: **each layer is
-# injective**. The paper says that a plain ReLU layer is not, and that a residual ReLU layer is. Of tanh, which all of its experiments use, it says nothing and takes the property
-# for granted.
+# Section 2 of the paper says how it reads a network. The data lie on a manifold $M$. A layer does not move the data. It changes the *coordinates* in which they are written. A map is a change of coordinates only if it can be undone, so this reading depends on one property: **each layer is injective**. The paper says that a plain ReLU layer is not injective, and that a residual ReLU layer is. All of its experiments use tanh. For tanh it says nothing and takes the property for granted.
 #
-# This notebook decides the question for every layer the paper uses. There is one criterion, it takes a line of algebra, and it contradicts the paper twice:
-# a residual layer folds the plane for an open set of weights, with ReLU and with tanh alike, while a plain tanh layer almost never fails to be injective.
+# This notebook answers the question for every layer that the paper uses. There is one criterion, and it takes a line of algebra. It contradicts the paper twice. A residual layer folds the plane for an open set of weights, with ReLU and with tanh alike. A plain tanh layer almost never fails to be injective.
 
 # %% tags=["parameters"]
 device: str = "cpu"  # where the networks live
@@ -34,56 +30,57 @@ updates: int = 1000  # of Adam, for each of them
 angles: int = 360  # rotations of one image
 
 # %%
+from itertools import product
+
 import matplotlib.pyplot as plt
+import pandas as pd
 import torch
 from sklearn.datasets import load_digits
 
 import riemlib as rl
-from riemlib import charts, figures, ledger, notebook
-from riemlib.evidence import wilson
-from riemlib.figures import charts as draw
+from riemlib import charts
+from riemlib.companion import notebook, rules, statistics
+from riemlib.companion.figures import save, section2
 
 # %%
 notebook.opening("§2 Notation", device=device, time="about a minute and a half")
 torch.set_default_dtype(torch.float64)
 generator = torch.Generator().manual_seed(seed)
-kw = {"device": device}
+where = {"device": device}
 
 # %% [markdown]
 # ## Coordinates, indices, softmax
 #
-# A point $q\in M$ is known to us only through coordinates. At layer $l$ they are $x^{(l)}(q)\in\mathbb R^{d_l}$, and a network is a chain of coordinate changes
+# We know a point $q\in M$ only through coordinates. At layer $l$ they are $x^{(l)}(q)\in\mathbb R^{d_l}$. A network is a chain of coordinate changes:
 #
 # $$ x^{(l+1)} = \varphi^{(l)}\circ x^{(l)},\qquad x^{(L)} = \varphi^{(L-1)}\circ\dots\circ\varphi^{(0)}\circ x^{(0)} . $$
 #
-# An index in parentheses is a layer; a free upper index numbers the components of a vector, a lower one those of a covector, and a repeated one is summed. `net.coordinates(x)` is the
-# list $x^{(0)},\dots,x^{(L)}$ with a row for each point, and a layer's Jacobian $(\partial x^{(l+1)}/\partial x^{(l)})^a{}_b$ is indexed `[point, a, b]`.
+# An index in parentheses is a layer. A free upper index numbers the components of a vector, and a free lower index those of a covector. A repeated index is summed. `net.coordinates(x)` is the list $x^{(0)},\dots,x^{(L)}$, each with one row for each point. The Jacobian of a layer, $(\partial x^{(l+1)}/\partial x^{(l)})^a{}_b$, is indexed `[point, a, b]`.
 
 # %%
-net = rl.CkNetwork([2] * 11, order=1, step=1.0, seed=seed, **kw)
-sample = rl.spiral(1000, **kw)
+net = rl.CkNetwork([2] * 11, order=1, step=1.0, seed=seed, **where)
+sample = rl.spiral(1000, **where)
 x = net.coordinates(sample.x)
 J = rl.jacobians(net, sample.x)
 print(f"{len(x)} coordinate systems, each {tuple(x[0].shape)}; {len(J)} Jacobians, each {tuple(J[0].shape)}")
 
 # %% [markdown]
-# A vector $v^a$ at layer 0 has the components $v^{(1)a}=J^a{}_b\,v^b$ at layer 1. That sum over the repeated index is what `einsum` writes, and it is what an infinitesimal displacement does.
+# A vector $v^a$ at layer 0 has the components $v^{(1)a}=J^a{}_b\,v^b$ at layer 1. `einsum` writes this sum over the repeated index. An infinitesimal displacement changes in the same way, and the cell compares the two.
 
 # %%
 v = torch.randn(len(sample), 2, generator=generator).to(device)
 pushed = torch.einsum("nab,nb->na", J[0], v)
 tiny = 1e-6
-moved = (net.coordinates(sample.x + tiny * v)[1] - net.coordinates(sample.x - tiny * v)[1]) / (2 * tiny)
-assert torch.allclose(pushed, moved, atol=1e-8)
-print("largest difference below", ledger.power(1e-8))
+ahead, behind = (net.coordinates(sample.x + sign * tiny * v)[1] for sign in (1, -1))
+assert torch.allclose(pushed, (ahead - behind) / (2 * tiny), atol=1e-8)
+print("largest difference below", rules.order_of_magnitude(1e-8))
 
 # %% [markdown]
-# The classifier at the end reads the last coordinates through a linear map and a softmax,
+# The classifier at the end applies a linear map and a softmax to the last coordinates,
 #
 # $$ P(Y=j\mid q) = \frac{e^{W^{(L)j}x^{(L)}(q)}}{\sum_k e^{W^{(L)k}x^{(L)}(q)}}, $$
 #
-# to which we add a bias. `net(x)` gives the exponents. The paper calls this map a coordinate transformation as well. It is not one: adding one number to all exponents changes nothing, so the
-# softmax loses a dimension. Nothing below depends on it.
+# to which we add a bias. `net(x)` gives the exponents. The paper calls this map a coordinate transformation as well. It is not one. The same number added to all exponents changes nothing, so the softmax loses one dimension. Nothing below depends on it.
 
 # %%
 logits = net(sample.x)
@@ -96,21 +93,19 @@ print(f"softmax of {logits.shape[1]} exponents: Jacobian of rank {int(rank)}")
 # %% [markdown]
 # ## A ReLU layer is not a coordinate change
 #
-# Where $Wx+b$ has only negative components, $\mathrm{relu}(Wx+b)=0$: a whole cone of points has one image. For any invertible $W$ such points are found by solving $Wx+b=(-1,\dots,-1)$ and
-# $Wx+b=(-2,\dots,-2)$. The two are distinct, they have the same image, and the Jacobian there has rank 0.
+# Where $Wx+b$ has only negative components, $\mathrm{relu}(Wx+b)=0$. So a whole cone of points has one image. For any invertible $W$ we find two such points: the solutions of $Wx+b=(-1,\dots,-1)$ and of $Wx+b=(-2,\dots,-2)$. The two points are distinct, they have the same image, and the Jacobian at both has rank 0.
 
 # %%
-W = torch.tensor([[1.0, -0.6], [0.5, 1.1]], **kw)
-b = torch.tensor([0.3, -0.2], **kw)
-plain = charts.one_layer(W, b, order=0, activation="relu")
+W = torch.tensor([[1.0, -0.6], [0.5, 1.1]], **where)
+b = torch.tensor([0.3, -0.2], **where)
+plain = rl.CkNetwork.from_weights([W], [b], order=0, activation="relu")
 pair = torch.stack([charts.points_on_pieces(W, b, off=off)[0] for off in (-1.0, -2.0)])
 ranks = torch.linalg.matrix_rank(rl.jacobians(plain, pair)[0])
 print("the points", pair.round(decimals=3).tolist(), "have the images", plain.coordinates(pair)[-1].tolist())
 print("and Jacobians of rank", ranks.tolist())
 
 # %% [markdown]
-# "Every ReLU layer" would still be too much to say. If the layer widens, it can keep both signs of each coordinate: with the weights $(W,-W)$ and the biases $(b,-b)$,
-# $\mathrm{relu}(z)-\mathrm{relu}(-z)=z$ gives $x$ back. So the claim is tested on square layers, with these widened ones as its control.
+# It would be wrong to say this of every ReLU layer. A layer that becomes wider can keep both signs of each coordinate. With the weights $(W,-W)$ and the biases $(b,-b)$, the identity $\mathrm{relu}(z)-\mathrm{relu}(-z)=z$ gives $x$ back. So we test the claim on square layers. The widened layers are the control.
 
 # %%
 W2 = torch.randn(layers, 2, 2, generator=generator).to(device)
@@ -125,330 +120,379 @@ recovered = ((back - one).norm(dim=1) < 1e-8 * one.norm(dim=1)).sum()
 # %% tags=["nbval-check-output"]
 notebook.decide(
     "relu-not-chart",
-    ledger.condition(int(same), layers, int(recovered), layers, when="the layer does not widen"),
-    {"square layers with two points of one image": [int(same), layers], "rank of the Jacobian at the pair": ranks.tolist(),
-     "widened layers (W, -W) inverted exactly (control)": [int(recovered), layers]},
-    protocol="Two points with all pre-activations negative in random 2 by 2 Gaussian layers; the control widens the same layers to 4.",
+    rules.condition(int(same), layers, int(recovered), layers, when="the layer does not widen"),
+    {
+        "square layers with two points of one image": [int(same), layers],
+        "rank of the Jacobian at the pair": ranks.tolist(),
+        "widened layers (W, -W) inverted exactly (control)": [int(recovered), layers],
+    },
+    protocol="Two points with all pre-activations negative in random 2 by 2 Gaussian layers; "
+    "the control widens the same layers to 4.",
 )
 
 # %% [markdown]
 # ## A residual layer: one criterion for every increasing activation
 #
-# Now $\varphi(x)=x+\Delta l\,f(Wx+b)$. Suppose two points have one image, $\varphi(x)=\varphi(y)$. Between them each unit $a$ of $f$ has a secant slope $D_a$, so that
-# $f(Wx+b)-f(Wy+b)=D\,W(x-y)$ with $D=\mathrm{diag}(D_1,\dots,D_d)$, and
+# Now $\varphi(x)=x+\Delta l\,f(Wx+b)$. Suppose that two points have one image, $\varphi(x)=\varphi(y)$. Between them each unit $a$ of $f$ has a secant slope $D_a$. So $f(Wx+b)-f(Wy+b)=D\,W(x-y)$ with $D=\mathrm{diag}(D_1,\dots,D_d)$, and
 #
 # $$ (I+\Delta l\,D\,W)\,(x-y)=0 . $$
 #
-# If $x\ne y$, that determinant vanishes. ReLU and tanh have slopes in $[0,1]$, whatever the points are. The determinant is affine in each $D_a$, so on the box $[0,1]^d$ it lies between its
-# smallest and largest corner, and in the corner that has $D_a=1$ for $a\in S$ and 0 elsewhere, it is the principal minor $\det\,(I+\Delta l\,W)_{SS}$. Therefore:
+# If $x\ne y$, the determinant of this matrix is 0. ReLU and tanh have slopes in $[0,1]$, whatever the points are. The determinant is affine in each $D_a$. So on the box $[0,1]^d$ it lies between its smallest and its largest value at the corners. At the corner with $D_a=1$ for $a\in S$ and 0 elsewhere, it is the principal minor $\det\,(I+\Delta l\,W)_{SS}$. Therefore:
 #
 # > **If all principal minors of $I+\Delta l\,W$ are positive (it is a *P-matrix*), the layer is injective.**
 #
-# There are $2^d-1$ of them: three numbers for a layer of width 2. For sigmoid the largest slope is 1/4, and $\Delta l\,W/4$ takes the place of $\Delta l\,W$.
-# Conversely, if $W$ is invertible, $Wx+b$ reaches every value, so the slopes come as near to every corner as we like. A negative minor then makes $\det\partial\varphi$ negative somewhere, while
-# it is 1 where all slopes vanish; and a continuous injective map of $\mathbb R^d$ cannot preserve orientation in one place and reverse it in another. Only a minor of exactly 0 stays open.
+# There are $2^d-1$ principal minors: three numbers for a layer of width 2. For sigmoid the largest slope is 1/4, so $\Delta l\,W/4$ takes the place of $\Delta l\,W$.
 #
-# The picture is the whole argument. Above, $\det(I+\Delta l\,D\,W)$ over the square of slopes with its four corner values, the first of which, 1, is the empty minor; below, what the layer does to a
-# grid, pink where it reverses orientation.
+# The converse holds as well. If $W$ is invertible, $Wx+b$ takes every value, so the slopes come as near to every corner as we like. A negative minor then makes $\det\partial\varphi$ negative somewhere. Where all slopes vanish, the determinant is 1. But a continuous injective map of $\mathbb R^d$ cannot preserve orientation in one place and reverse it in another. So the layer is not injective. Only a minor of exactly 0 leaves the question open.
+#
+# The figure shows the whole argument for two layers. Above: $\det(I+\Delta l\,D\,W)$ over the square of slopes, with its four corner values. The first of them, 1, is the empty minor. Below: what the layer does to a grid, pink where it reverses orientation.
 
 # %%
-pair_of_layers = [charts.one_layer(torch.tensor(W, **kw), b) for W in ([[0.9, -1.1], [1.2, 0.2]], [[-0.4, 1.2], [1.1, -0.5]])]
-print([charts.principal_minors(torch.eye(2, **kw) + layer.weights[0]).tolist() for layer in pair_of_layers])
+given = ([[0.9, -1.1], [1.2, 0.2]], [[-0.4, 1.2], [1.1, -0.5]])
+pair_of_layers = [rl.CkNetwork.from_weights([torch.tensor(W, **where)], [b]) for W in given]
+for layer in pair_of_layers:
+    print(charts.principal_minors(torch.eye(2, **where) + layer.weights[0]).tolist())
 assert [charts.is_chart(layer) for layer in pair_of_layers] == [True, False]
-fig = draw.certificates(pair_of_layers)
-figures.save(fig, "section2_certificate")
+fig = section2.certificate_by_slopes(pair_of_layers)
+save(fig, "section2_certificate")
 plt.show()
 
 # %% [markdown]
-# `rl.charts.certificates(net)` applies the criterion layer by layer and `is_chart(net)` to all layers at once. `True` is a proof. Two more cases complete the rule. A plain layer (order 0) with a strictly increasing $f$ and a $W$ of
-# full column rank is injective. And a layer of order 2 or more is injective *whatever $f$ is*: its state is $(x,D_1,\dots)$, it sets $D_1'=D_1+\Delta l f(x)$ and $x'=x+\Delta l\,D_1'$, so that
-# $x=x'-\Delta l\,D_1'$, from $x$ we know $f(x)$, and from that $D_1$. That is a statement about the state. The coordinates $x$ alone are a projection of it, and may well overlap.
+# `charts.certificates(net)` applies the criterion to each layer, and `charts.is_chart(net)` to all layers at once. `True` is a proof. Two more cases complete the rule.
+#
+# - A plain layer (order 0) with a strictly increasing $f$ and a $W$ of full column rank is injective.
+# - A layer of order 2 or more is injective *whatever $f$ is*. Its state is $(x,D_1,\dots)$. It sets $D_1'=D_1+\Delta l f(x)$ and $x'=x+\Delta l\,D_1'$. So $x=x'-\Delta l\,D_1'$; from $x$ we know $f(x)$, and from $f(x)$ we know $D_1$.
+#
+# The second case is a statement about the state. The coordinates $x$ alone are a projection of the state, and the projection may overlap itself.
 
 # %%
 for name, order in (("C0", 0), ("C1", 1), ("C2", 2), ("mixed", [1] * 5 + [0] + [1] * 4)):
-    found = charts.certificates(rl.CkNetwork([2] * 11, order=order, seed=seed + 1, **kw))
-    print(f"{name:6} {sum(found):2} of {len(found)} layers certified  ", "".join("+" if certain else "-" for certain in found))
+    found = charts.certificates(rl.CkNetwork([2] * 11, order=order, seed=seed + 1, **where))
+    signs = "".join("+" if certain else "-" for certain in found)
+    print(f"{name:6} {sum(found):2} of {len(found)} layers certified  ", signs)
 
 # %% [markdown]
 # ## A residual ReLU layer need not be bijective
 #
-# In one dimension, $I+\Delta l\,W$ has one principal minor, $1+\Delta l\,w$. At $w=-2$ it is negative, and indeed
+# In one dimension $I+\Delta l\,W$ has one principal minor, $1+\Delta l\,w$. At $w=-2$ it is negative, and indeed
 #
 # $$ x+\mathrm{relu}(-2x)=|x| . $$
 #
-# The left and middle panels show a plain layer, which flattens three of its four linear pieces onto two edges and a corner; the right one shows residual layers with a minor above, at and below 0.
+# The left and middle panels show a plain layer. It flattens three of its four linear pieces onto two edges and a corner. The right panel shows residual layers whose minor is above 0, at 0 and below 0.
 
 # %%
 disc = 2 * torch.rand(6000, 2, generator=generator).to(device) - 1
 inside = disc[disc.norm(dim=1) < 1]
-piece = ((inside @ W.mT + 0 * b > 0) * torch.tensor([1, 2], **kw)).sum(1).long()
-line = torch.linspace(-2, 2, 401, **kw)
+piece = ((inside @ W.mT + 0 * b > 0) * torch.tensor([1, 2], **where)).sum(1).long()
+line = torch.linspace(-2, 2, 401, **where)
 curves = {f"w = {w:g}": line + torch.relu(w * line) for w in (-0.5, -1.0, -2.0)}
 assert torch.equal(curves["w = -2"], line.abs())
-fig = draw.relu_layers(charts.one_layer(W, 0 * b, order=0, activation="relu"), inside, piece, line, curves)
-figures.save(fig, "section2_relu")
+without_bias = rl.CkNetwork.from_weights([W], [0 * b], order=0, activation="relu")
+fig = section2.relu_layers(without_bias, inside, piece, line, curves)
+save(fig, "section2_relu")
 plt.show()
 
 # %% [markdown]
-# For ReLU the criterion is exact: with $W$ invertible, the layer is bijective *if and only if* $I+\Delta l\,W$ is a P-matrix (substitute $y=Wx+b$ and it is a linear complementarity problem; this is
-# the classical theorem about them). We test it against a count that knows nothing of minors. A ReLU layer has $2^d$ linear pieces, so the preimages of a point are found exactly
-# by solving every piece and keeping the solutions that lie on their own piece (`relu_preimages`). As test points we take the image of an interior point of each piece, and
-# random points besides. The former suffice: a preimage count that is 1 on all of them forces all pieces to have one orientation, and with it the same count everywhere.
+# For ReLU the criterion is exact. With $W$ invertible, the layer is bijective *if and only if* $I+\Delta l\,W$ is a P-matrix. (Substitute $y=Wx+b$: it becomes a linear complementarity problem, and this is the classical theorem about such problems.) We test the criterion against a count that does not use minors. A ReLU layer has $2^d$ linear pieces. So we find the preimages of a point exactly: we solve on every piece and keep the solutions that lie on their own piece (`relu_preimages`).
+#
+# The test points are the image of an interior point of each piece, and random points. The images alone would suffice. If each of them has exactly one preimage, all pieces have one orientation, and then the count is the same everywhere.
 
 # %%
-count, minors = {}, {}
+tested = []
 for d in (2, 3):
     W = 1.2 * d**-0.5 * torch.randn(layers, d, d, generator=generator).to(device)
     b = torch.randn(layers, d, generator=generator).to(device)
     x = charts.points_on_pieces(W, b)
     y = x + torch.relu(x @ W.mT + b[:, None])
     y = torch.cat([y, 3 * torch.randn(layers, 50, d, generator=generator).to(device)], 1)
-    count[d] = charts.relu_preimages(W, b, y)[1].sum(-1)
-    minors[d] = torch.eye(d, **kw) + W
-    often = dict(enumerate(count[d].flatten().bincount().tolist()))
-    print(f"d = {d}: number of preimages, and of the {count[d].numel()} points that have so many: {often}")
+    count = charts.relu_preimages(W, b, y)[1].sum(-1)
+    tested.append((d, W, count))
+    often = dict(enumerate(count.flatten().bincount().tolist()))
+    print(f"d = {d}: number of preimages, and of the {count.numel()} points that have so many: {often}")
 
 # %% [markdown]
-# Beside the criterion stand two wrong ones, which have to be caught: "the determinant is positive", which looks at one minor only, and "the Lipschitz constant of the residual part is
-# below 1", which is sufficient but rejects many bijective layers.
+# Beside the criterion we test two wrong ones, which the count has to reject. "The determinant is positive" looks at one minor only. "The Lipschitz constant of the residual part is below 1" is sufficient, but it rejects many bijective layers.
 
 # %%
-bijective = {d: (count[d] == 1).all(1) for d in count}
-criteria = {
-    "P-matrix": {d: charts.is_p_matrix(M) for d, M in minors.items()},
-    "positive determinant": {d: torch.linalg.det(M) > 0 for d, M in minors.items()},
-    "Lipschitz below 1": {d: torch.linalg.matrix_norm(M - torch.eye(d, **kw), 2) < 1 for d, M in minors.items()},
-}
-disagree = {name: [int((said[d] != bijective[d]).sum()) for d in count] for name, said in criteria.items()}
-assert sum(disagree["P-matrix"]) == 0 and min(disagree["positive determinant"] + disagree["Lipschitz below 1"]) > 0
-print(f"disagreements with the count in {layers} layers each of width 2 and 3: {disagree}")
+criteria = []
+for d, W, count in tested:
+    M = torch.eye(d, **where) + W
+    found = {
+        "bijective": (count == 1).all(1),
+        "P-matrix": charts.is_p_matrix(M),
+        "positive determinant": torch.linalg.det(M) > 0,
+        "Lipschitz below 1": torch.linalg.matrix_norm(W, 2) < 1,
+    }
+    criteria.append(pd.DataFrame({name: values.tolist() for name, values in found.items()}).assign(d=d))
+criteria = pd.concat(criteria, ignore_index=True)  # a row for each layer
+
+# %%
+verdicts = criteria[["P-matrix", "positive determinant", "Lipschitz below 1"]]
+disagree = verdicts.ne(criteria["bijective"], axis=0).groupby(criteria["d"]).sum()
+assert disagree["P-matrix"].sum() == 0
+assert disagree[["positive determinant", "Lipschitz below 1"]].min(axis=None) > 0
+print(f"disagreements with the count in {layers} layers of each width d")
+disagree
+
+# %%
+folding = statistics.shares(criteria.assign(folds=~criteria["bijective"]), ["d"], "folds")
+folding
 
 # %% tags=["nbval-check-output"]
-folding = [int((~bijective[d]).sum()) for d in count]
 notebook.decide(
     "relu-residual-bijective",
-    ledger.universal(
-        sum(folding), 2 * layers, shown="x + relu(-2x) = |x| in one dimension, and random layers in two and three",
+    rules.universal(
+        int(folding["count"].sum()),
+        2 * layers,
+        shown="x + relu(-2x) = |x| in one dimension, and random layers in two and three",
         repaired="for det W ≠ 0 it is bijective exactly where every principal minor of I + Δl W is positive; "
-        f"criterion and exact preimage count disagree in {sum(disagree['P-matrix'])} of {2 * layers} layers",
+        f"criterion and exact preimage count disagree in {disagree['P-matrix'].sum()} of {2 * layers} layers",
     ),
-    {"share not bijective, d = 2": [folding[0] / layers, wilson(folding[0], layers)],
-     "share not bijective, d = 3": [folding[1] / layers, wilson(folding[1], layers)],
-     "P-matrix criterion against the count, disagreements (d = 2, d = 3)": disagree["P-matrix"],
-     "wrong criterion, positive determinant": disagree["positive determinant"],
-     "wrong criterion, Lipschitz below 1": disagree["Lipschitz below 1"]},
-    protocol="Gaussian weights of standard deviation 1.2/√d, biases 1; exact count at an image of every linear piece and 50 random points a layer.",
+    {
+        **{f"share not bijective, d = {row.d}": [row.share, (row.low, row.high)] for row in folding.itertuples()},
+        "P-matrix criterion against the count, disagreements (d = 2, d = 3)": disagree["P-matrix"].tolist(),
+        "wrong criterion, positive determinant": disagree["positive determinant"].tolist(),
+        "wrong criterion, Lipschitz below 1": disagree["Lipschitz below 1"].tolist(),
+    },
+    protocol="Gaussian weights of standard deviation 1.2/√d, biases 1; "
+    "exact count at an image of every linear piece and 50 random points a layer.",
 )
 
 # %% [markdown]
 # ## A plain tanh layer is injective
 #
-# $y=\tanh(Wx+b)$ is undone by $x=W^{-1}(\mathrm{artanh}(y)-b)$ whenever $\det W\ne0$, which random weights satisfy with probability 1. The image is only a cube, but a chart needs no more than an
-# invertible map onto its image. The paper's order of preference suggests that a plain layer is the worse chart. Test it with weights drawn as at initialisation: how often does
-# the plain layer's inverse return the point, and how often does the residual layer *of the same weights* fold?
+# $y=\tanh(Wx+b)$ is undone by $x=W^{-1}(\mathrm{artanh}(y)-b)$ whenever $\det W\ne0$. Random weights satisfy this with probability 1. The image is only a cube, but a chart needs no more than an invertible map onto its image. The paper's order of preference suggests that a plain layer is the worse chart. We test this with weights drawn as at initialisation. How often does the inverse of the plain layer return the point? How often does the residual layer *of the same weights* fold?
 
 # %%
-W = torch.stack([W.detach() for s in range(networks) for W in rl.CkNetwork([2] * 11, order=0, seed=s, **kw).weights])
+drawn = [rl.CkNetwork([2] * 11, order=0, seed=s, **where) for s in range(networks)]
+W = torch.stack([W.detach() for net in drawn for W in net.weights])
 z = 2 * torch.rand(len(W), 20, 2, generator=generator).to(device) - 1
 x = torch.linalg.solve(W, z.mT).mT
 back = torch.linalg.solve(W, torch.tanh(x @ W.mT).atanh().mT).mT
 invertible = ((back - x).norm(dim=2) < 1e-8 * x.norm(dim=2).clamp(min=1)).all(1)
-folds = (charts.principal_minors(torch.eye(2, **kw) + W) < 0).any(1)
-print(f"{len(W)} layers: {int(invertible.sum())} plain ones inverted, {int(folds.sum())} residual ones of the same weights fold")
+folds = (charts.principal_minors(torch.eye(2, **where) + W) < 0).any(1)
+print(f"{len(W)} layers: {int(invertible.sum())} plain ones inverted, ", end="")
+print(f"{int(folds.sum())} residual ones of the same weights fold")
 
 # %% [markdown]
-# The control makes $W$ singular by repeating a row up to a factor. Then points that differ along the null vector of $W$ have one image, and no certificate is given.
+# The control makes $W$ singular: its second row is a multiple of the first. Then points that differ by a null vector of $W$ have one image, and the layer gets no certificate.
 
 # %%
 singular = torch.stack([W[:layers, 0], 0.7 * W[:layers, 0]], 1)
 null = torch.stack([-singular[:, 0, 1], singular[:, 0, 0]], 1)
-merged = (torch.tanh(torch.einsum("nab,nb->na", singular, null)).abs() < 1e-12).all(1).sum()  # the null vector goes where 0 goes
-refused = sum(not charts.is_chart(charts.one_layer(S, b, order=0)) for S, b in zip(singular[:20], torch.zeros(20, 2, **kw), strict=True))
+image = torch.tanh(torch.einsum("nab,nb->na", singular, null))
+merged = (image.abs() < 1e-12).all(1).sum()  # the null vector has the image of 0
+zero = torch.zeros(2, **where)
+refused = sum(not charts.is_chart(rl.CkNetwork.from_weights([S], [zero], order=0)) for S in singular[:20])
 assert int(merged) == len(singular) and refused == 20
-print(f"singular W: {int(merged)} of {len(singular)} layers send two points to one; certificates refused in {refused} of 20")
+print(f"singular W: {int(merged)} of {len(singular)} layers send two points to one; ", end="")
+print(f"certificates refused in {refused} of 20")
 
 # %% [markdown]
-# There is a sense in which the paper's preference is right: conditioning. An inverse may exist and be useless. The Jacobian of ten plain layers squeezes some directions far more than
-# that of ten residual layers.
+# In one sense the paper's preference is right: in the conditioning. An inverse may exist and still be useless. The Jacobian of ten plain layers squeezes some directions far more than the Jacobian of ten residual layers.
 
 # %%
 condition = {}
 for name, order in (("C0", 0), ("C1", 1)):
-    P = torch.cat([rl.pushforward(rl.CkNetwork([2] * 11, order=order, seed=s, **kw), sample.x[::50]) for s in range(100)])
-    stretch = torch.linalg.svdvals(P)
+    nets = [rl.CkNetwork([2] * 11, order=order, seed=s, **where) for s in range(100)]
+    stretch = torch.linalg.svdvals(torch.cat([rl.pushforward(net, sample.x[::50]) for net in nets]))
     condition[name] = float((stretch[:, 0] / stretch[:, -1]).median())
-print("median condition number of the Jacobian through ten layers:", ledger.show(condition))
+print("median condition number of the Jacobian through ten layers:", rules.show(condition))
 
 # %% tags=["nbval-check-output"]
 notebook.decide(
     "c0-tanh-injective",
-    ledger.universal(
-        int((invertible & folds).sum()), len(W),
+    rules.universal(
+        int((invertible & folds).sum()),
+        len(W),
         shown="the plain tanh layer has an explicit inverse where the residual layer of the same weights folds",
-        repaired="a plain tanh layer is injective exactly where det W ≠ 0; what the residual form improves is the conditioning, not injectivity",
+        repaired="a plain tanh layer is injective exactly where det W ≠ 0; "
+        "what the residual form improves is the conditioning, not injectivity",
     ),
-    {"plain layers inverted": [int(invertible.sum()), len(W)], "residual layers of the same weights that fold": [int(folds.sum()), len(W)],
-     "singular W: layers that merge two points (control)": [int(merged), len(singular)],
-     "median condition number through ten layers, plain": condition["C0"], "and residual": condition["C1"]},
-    protocol="Glorot weights of width 2; 20 points a layer with pre-activations in [-1, 1], returned to 1e-8; conditioning at 20 data points, 100 networks.",
+    {
+        "plain layers inverted": [int(invertible.sum()), len(W)],
+        "residual layers of the same weights that fold": [int(folds.sum()), len(W)],
+        "singular W: layers that merge two points (control)": [int(merged), len(singular)],
+        "median condition number through ten layers, plain": condition["C0"],
+        "and residual": condition["C1"],
+    },
+    protocol="Glorot weights of width 2; 20 points a layer with pre-activations in [-1, 1], returned to 1e-8; "
+    "conditioning at 20 data points, 100 networks.",
 )
 
 # %% [markdown]
 # ## Residual tanh layers fold
 #
-# A bounded $f$ adds something special. The map $\varphi(x)=x+\Delta l\tanh(Wx+b)$ moves no point further than $\Delta l$ in a coordinate, so it is *onto*, and its degree is 1: the orientations of
-# the preimages of a regular value add up to $+1$. Where the layer reverses orientation it has therefore at least three preimages, not two. And because each layer is onto, one folding layer is enough
-# to make the whole network non-injective: the points it merges are reached.
+# For a bounded $f$ more is true. The map $\varphi(x)=x+\Delta l\tanh(Wx+b)$ moves no point by more than $\Delta l$ in any coordinate. So it is *onto*, and its degree is 1: the orientations of the preimages of a regular value add up to $+1$. Therefore, where the layer reverses orientation, the image has at least three preimages, not two. And because each layer is onto, one folding layer makes the whole network non-injective: the points that it merges are reached.
 #
-# Here is such a layer. The fold curve $\det\partial\varphi=0$ is drawn before and after; the starred points on the left share the image starred on the right.
+# The figure shows such a layer. The fold curve $\det\partial\varphi=0$ is drawn before and after the layer. The stars on the left are points that share one image, the star on the right.
 
 # %%
+def most_folded_image(layer, points):
+    """Of the given points, the image of the one where the determinant of the layer's Jacobian is least."""
+    found = rl.geometry(layer, points)
+    return found.x[-1][torch.linalg.det(found.P[0]).argmin()]
+
+
 layer = pair_of_layers[1]
-x = torch.cartesian_prod(*[torch.linspace(-2, 2, 81, **kw)] * 2)
-det = torch.linalg.det(rl.jacobians(layer, x)[0])
-image = layer.coordinates(x[det.argmin()][None])[-1][0].detach()
+image = most_folded_image(layer, torch.cartesian_prod(*[torch.linspace(-2, 2, 81, **where)] * 2))
 together = charts.preimages(layer, image, reach=1.01)
-print(f"{len(together)} points have the image {[round(v, 3) for v in image.tolist()]}:", together.round(decimals=3).tolist())
-assert len(together) >= 3 and torch.allclose(layer.coordinates(together)[-1], image.expand(len(together), 2), atol=1e-9)
-fig = draw.fold(layer, (0.0, 0.0), 2.5, together, image)
-figures.save(fig, "section2_fold")
+starred, shared = together.round(decimals=3).tolist(), image.round(decimals=3).tolist()
+print(f"{len(together)} points have the image {shared}:", starred)
+assert len(together) >= 3
+assert torch.allclose(layer.coordinates(together)[-1], image.expand(len(together), 2), atol=1e-9)
+fig = section2.folding_layer(layer, (0.0, 0.0), 2.5, together, image)
+save(fig, "section2_fold")
 plt.show()
 
 # %% [markdown]
-# How often does that happen? First the criterion is checked by search, as the count did for ReLU. In each of a number of layers drawn as at initialisation we go to the point with the
-# smallest $\det\partial\varphi$ among those near the corners of the slope box, and let Newton's method look for preimages of its image, from a grid that covers all of the region in which they can lie.
+# How often does a layer fold? First we check the criterion by a search, as the count did for ReLU. We draw a number of layers as at initialisation. In each we look at points near the corners of the slope box, and take the one with the smallest $\det\partial\varphi$. Newton's method then looks for preimages of its image. It starts from a grid that covers the whole region in which preimages can lie.
 
 # %%
-pairs = torch.zeros(2, 2, dtype=torch.int64)  # [certified, two or more preimages found]
-zero = torch.zeros(2, **kw)
+merging = []
 for s in range(searched):
-    layer = charts.one_layer(W[10 * s], zero)
-    corners = charts.points_on_pieces(W[10 * s], zero, on=0.0, off=8.0)
-    image = layer.coordinates(corners)[-1][torch.linalg.det(rl.jacobians(layer, corners)[0]).argmin()].detach()
-    pairs[int(charts.is_chart(layer)), int(len(charts.preimages(layer, image, reach=1.01, starts=15)) > 1)] += 1
-assert pairs[0, 0] == pairs[1, 1] == 0
-merging = [f"{int(pairs[k, 1])} of {int(pairs[k].sum())}" for k in (1, 0)]
-print(f"layers that merge points: {merging[0]} certified ones, {merging[1]} others")
+    layer = rl.CkNetwork.from_weights([W[10 * s]], [zero])
+    image = most_folded_image(layer, charts.points_on_pieces(W[10 * s], zero, on=0.0, off=8.0))
+    merges = len(charts.preimages(layer, image, reach=1.01, starts=15)) > 1
+    merging.append({"certified": charts.is_chart(layer), "merges points": merges})
+merging = pd.DataFrame(merging)
+assert (merging["certified"] != merging["merges points"]).all()
+sure, others = (merging.loc[merging["certified"] == certain, "merges points"] for certain in (True, False))
+print(f"layers that merge points: {sure.sum()} of {len(sure)} certified ones, {others.sum()} of {len(others)} others")
 
 # %% [markdown]
-# Then the certificate is evaluated for whole networks of ten layers at initialisation, with step 1 and with step $1/L$. For a residual tanh layer it is
-# `is_p_matrix` of $I+\Delta l\,W$, which takes any number of layers at once.
+# Then we evaluate the certificate for whole networks of ten layers at initialisation, with step 1 and with step $1/L$. For a residual tanh layer it is `is_p_matrix` of $I+\Delta l\,W$. This function takes any number of layers at once.
 
 # %%
-initial = {}
-for step in (1.0, 0.1):
-    found = charts.is_p_matrix(torch.eye(2, **kw) + step * W).unflatten(0, (networks, 10))
-    initial[step] = (int(found.sum()), int(found.all(1).sum()))
-    for what, k, n in zip(("layers", "networks"), initial[step], (found.numel(), networks), strict=True):
-        low, high = wilson(k, n)
-        print(f"step {step}: {k / n:.3f} in [{low:.3f}, {high:.3f}] of the {what} certified")
+names = {1.0: "step 1", 0.1: "step 1/L = 0.1"}
+counts = []
+for step, name in names.items():
+    found = charts.is_p_matrix(torch.eye(2, **where) + step * W).unflatten(0, (networks, 10))
+    counts.append((name, "layers certified at initialisation", int(found.sum()), found.numel()))
+    counts.append((name, "networks certified at initialisation", int(found.all(1).sum()), networks))
+for name, what, k, n in counts:
+    low, high = statistics.wilson(k, n)
+    print(f"{name}: {what} {k / n:.3f} in [{low:.3f}, {high:.3f}]")
 
 # %% [markdown]
 # ## Certificates through training
 #
-# Weights grow as a network learns. So we train, for both steps, and evaluate the certificate on the way: the same data, the same seeds, ten tanh layers of order 1.
+# Weights grow while a network learns. So we train networks with both steps and evaluate the certificate on the way. The data and the seeds are the same: ten tanh layers of order 1.
 
 # %%
-template = {"order": 1, "dtype": torch.float32, **kw}
 kept = [0, *(updates * k // 20 for k in (1, 2, 4, 8, 14, 20))]
 settings = {"seeds": range(seeds), "batch_size": 300, "updates": updates, "learning_rate": 1e-2, "snapshots": kept}
 data = sample.to(torch.float32)
-runs = {step: rl.fit(rl.CkNetwork([2] * 11, step=step, **template), data, **settings) for step in (1.0, 0.1)}
-for step, run in runs.items():
-    print(f"step {step}: {int(run.solved.sum())} of {seeds} networks reach 0.0 % error, {len(run.diverged)} diverged")
+runs = {}
+for step, name in names.items():
+    template = rl.CkNetwork([2] * 11, order=1, step=step, dtype=torch.float32, **where)
+    runs[step] = rl.fit(template, data, **settings)
+    solved, diverged = int(runs[step].solved.sum()), len(runs[step].diverged)
+    print(f"{name}: {solved} of {seeds} networks reach 0.0 % error, {diverged} diverged")
 
 # %%
-certain, growth = {}, {}
+certified = []
 for step, run in runs.items():
-    W_run = torch.stack([torch.stack([*net.weights]).detach().double() for at in kept for net in run.snapshots[at]])
-    W_run = W_run.unflatten(0, (len(kept), seeds))  # [snapshot, network, layer, a, b]
-    certain[step] = charts.is_p_matrix(torch.eye(2, **kw) + step * W_run)
-    growth[step] = (step * torch.linalg.matrix_norm(W_run, 2)).flatten(1).median(1).values
-    assert certain[step][-1].tolist() == [charts.certificates(net) for net in run.networks]
-    print(f"step {step}: median norm of step · W from {growth[step][0]:.2f} at initialisation to {growth[step][-1]:.2f}")
+    trained = [net for update in kept for net in run.snapshots[update]]
+    W_run = torch.stack([torch.stack([*net.weights]).detach().double() for net in trained])  # [net, layer, a, b]
+    found = charts.is_p_matrix(torch.eye(2, **where) + step * W_run)
+    assert found[-seeds:].tolist() == [charts.certificates(net) for net in run.networks]
+    norm = (step * torch.linalg.matrix_norm(W_run, 2)).flatten().tolist()
+    places = product([names[step]], kept, run.seeds, range(10))
+    places = pd.DataFrame(places, columns=["step", "update", "seed", "layer"])
+    certified.append(places.assign(certified=found.flatten().tolist(), norm=norm))
+certified = pd.concat(certified, ignore_index=True)  # a row for each layer of each network at each snapshot
 
 # %%
-names = {1.0: "step 1", 0.1: "step 1/L = 0.1"}
-by_layer = {names[step]: found.sum((1, 2)).tolist() for step, found in certain.items()}
-by_network = {names[step]: found.all(2).sum(1).tolist() for step, found in certain.items()}
-print("layers certified at updates", kept, by_layer, "of", 10 * seeds)
-print("networks certified", by_network, "of", seeds)
-fig = draw.through_training(kept, by_layer, by_network, depth=10, runs=seeds)
-figures.save(fig, "section2_training")
+growth = certified.groupby(["step", "update"])["norm"].median()
+for name in names.values():
+    first, last = growth[name, 0], growth[name, updates]
+    print(f"{name}: median norm of step · W from {first:.2f} at initialisation to {last:.2f}")
+
+# %%
+whole = certified.groupby(["step", "update", "seed"], sort=False, as_index=False)["certified"].all()
+by_layer = statistics.shares(certified, ["step", "update"], "certified")
+by_network = statistics.shares(whole, ["step", "update"], "certified")
+fig = section2.through_training(by_layer, by_network)
+save(fig, "section2_training")
 plt.show()
+print(f"how many of {10 * seeds} layers and of {seeds} networks are certified after so many updates")
+shown = pd.concat({"layers": by_layer, "networks": by_network}, names=["part"]).reset_index("part")
+shown.pivot(index="update", columns=["part", "step"], values="count")
 
 # %% [markdown]
-# A fold could lie far from the data and do no harm. So for the trained networks we also ask whether some layer preserves orientation at one point of a spiral arm and reverses it at another point of the
-# same arm: somewhere between the two, the arm then crosses the fold curve.
+# A fold could lie far from the data and do no harm. So we ask one more question about the trained networks. Is there a layer that preserves orientation at one point of a spiral arm and reverses it at another point of the same arm? Somewhere between the two points the arm then crosses the fold curve.
 
 # %%
-reached = {}
+crossed = []
 for step, run in runs.items():
-    crossed = []
-    for net in run.networks:
+    for s, net in zip(run.seeds, run.networks, strict=True):
         a, b, c, d = torch.stack(rl.jacobians(net, data.x)).flatten(2).unbind(2)
         arms = (a * d - b * c < 0).unflatten(1, (2, -1))  # det J < 0, [layer, arm, point]
-        crossed.append(torch.minimum(arms.sum(2), (~arms).sum(2)).sum(1))
-    reached[step] = torch.stack(crossed)  # [network, layer]: points on the smaller side of the fold curve, both arms
-    share = int((reached[step] > 0).any(1).sum())
-    print(f"step {step}: in {share} of {seeds} trained networks the data cross a fold curve")
+        smaller = torch.minimum(arms.sum(2), (~arms).sum(2)).sum(1)  # points on the smaller side, both arms
+        crossed.append(pd.DataFrame({"step": names[step], "seed": s, "layer": range(10), "points": smaller.tolist()}))
+crossed = pd.concat(crossed, ignore_index=True)  # a row for each layer of each trained network
+
+# %%
+crosses = crossed.groupby(["step", "seed"], sort=False)["points"].max() > 0
+folded_data = crosses.groupby("step", sort=False).sum()
+for name, share in folded_data.items():
+    print(f"{name}: in {share} of {seeds} trained networks the data cross a fold curve")
 
 # %% [markdown]
-# The network below has the least error (0.0 % where any seed reaches it) and folds the plane on the way, right through its data. The coloured curves are the two spiral arms as that layer receives them and as it
-# passes them on.
+# The network below has the least error (0.0 % where any seed reaches it). It folds the plane on the way, right through its data. The coloured curves are the two spiral arms, as this layer receives them and as it passes them on.
 
 # %%
-error = runs[1.0].error
-best = (error == error.nan_to_num(1.0).min()).nonzero()[:, 0]
-folds_most = int(best[reached[1.0][best].amax(1).argmax()])
-l = int(reached[1.0][folds_most].argmax())
-net = runs[1.0].networks[folds_most]
+run = runs[1.0]
+least = run.error == run.error.nan_to_num(1.0).min()
+best = [s for s, is_least in zip(run.seeds, least.tolist(), strict=True) if is_least]
+candidates = crossed[(crossed["step"] == names[1.0]) & crossed["seed"].isin(best)]
+most = candidates.loc[candidates["points"].idxmax()]
+l, net = most["layer"], run.networks[run.seeds.index(most["seed"])]
+print(f"seed {most['seed']}, layer {l + 1}: {most['points']} of {len(data)} points on the smaller side")
+
+# %%
 before = net.coordinates(data.x)[l].detach().double()
-layer = charts.one_layer(net.weights[l].detach().double(), net.biases[l].detach().double())
-image = layer.coordinates(before)[-1][torch.linalg.det(rl.jacobians(layer, before)[0]).argmin()].detach()
+layer = rl.CkNetwork.from_weights([net.weights[l].detach().double()], [net.biases[l].detach().double()])
+image = most_folded_image(layer, before)
 together = charts.preimages(layer, image, reach=1.01)
-print(f"seed {runs[1.0].seeds[folds_most]}, layer {l + 1}: {int(reached[1.0][folds_most, l])} of {len(data)} points on the smaller side")
 print(f"{len(together)} preimages of the star")
-
-# %%
 middle = (before.amax(0) + before.amin(0)) / 2
 extent = float((before - middle).abs().max()) * 1.15
-fig = draw.fold(layer, middle.tolist(), extent, together, image, data=(before, data.label))
-figures.save(fig, "section2_fold_trained")
+fig = section2.folding_layer(layer, middle.tolist(), extent, together, image, data=(before, data.label))
+save(fig, "section2_fold_trained")
 plt.show()
 
 # %%
-shares = {
-    step: {
-        "layers certified at initialisation": (initial[step][0], 10 * networks),
-        "networks certified at initialisation": (initial[step][1], networks),
-        "layers certified after training": (int(found[-1].sum()), 10 * seeds),
-        "networks certified after training": (int(found[-1].all(1).sum()), seeds),
-        "trained networks whose data cross a fold": (int((reached[step] > 0).any(1).sum()), seeds),
-    }
-    for step, found in certain.items()
-}
+for what, table in (("layers", by_layer), ("networks", by_network)):
+    for last in table[table["update"] == updates].itertuples():
+        counts.append((last.step, f"{what} certified after training", last.count, last.n))
+for name, share in folded_data.items():
+    counts.append((name, "trained networks whose data cross a fold", int(share), seeds))
+counts = pd.DataFrame(counts, columns=["step", "what", "k", "n"]).sort_values("step", kind="stable")
+shares = {f"{row.what}, {row.step}": [row.k / row.n, statistics.wilson(row.k, row.n)] for row in counts.itertuples()}
 
 # %% tags=["nbval-check-output"]
 notebook.decide(
     "tanh-residual-folds",
-    ledger.universal(
-        int(pairs[0, 1]), searched, shown="distinct points with one image, found in every layer without a certificate and in none with one",
-        repaired="a residual tanh layer is a diffeomorphism of the whole space where every principal minor of I + Δl W is positive, "
-        "and for det W ≠ 0 it folds where one is negative",
+    rules.universal(
+        int(others.sum()),
+        searched,
+        shown="distinct points with one image, found in every layer without a certificate and in none with one",
+        repaired="a residual tanh layer is a diffeomorphism of the whole space "
+        "where every principal minor of I + Δl W is positive, and for det W ≠ 0 it folds where one is negative",
     ),
-    {f"{what}, {names[step]}": [k / n, wilson(k, n)] for step in (1.0, 0.1) for what, (k, n) in shares[step].items()},
-    protocol=f"Width 2, ten layers, Glorot weights; {seeds} seeds trained for {updates} updates, whether they solve the spiral or not; Wilson 95 % intervals, layers taken as independent.",
+    shares,
+    protocol=f"Width 2, ten layers, Glorot weights; {seeds} seeds trained for {updates} updates, "
+    "whether they solve the spiral or not; Wilson 95 % intervals, layers taken as independent.",
 )
 
 # %% [markdown]
-# So the reading "a layer changes coordinates" is a hypothesis about the weights, and for the networks of the paper's figures, trained at step 1, it is usually false for the plane as a whole. A
-# smaller explicit step does not give it for free either: what counts is $\Delta l\,W$, and the weights grow to make up for the step. What the certificate offers is a test that takes microseconds.
+# So the reading "a layer changes coordinates" is a hypothesis about the weights. The networks of the paper's figures are trained at step 1. For them the hypothesis is usually false on the plane as a whole. A smaller explicit step does not make it true by itself either. What counts is $\Delta l\,W$, and the weights grow to make up for the smaller step. The certificate is a test that takes microseconds.
 #
 # ## A manifold in pixel space: the circle of rotated images
 #
-# The paper's example of a manifold that is not a vector space is a circle made by turning an image through the full angle. We turn a handwritten six of scikit-learn's digits. Each rotated image is a point in
-# $\mathbb R^{64}$, one coordinate a pixel.
+# The paper's example of a manifold that is not a vector space is a circle: the rotations of an image through the full angle. We rotate a handwritten six from scikit-learn's digits. Each rotated image is a point in $\mathbb R^{64}$, with one coordinate for each pixel.
 
 # %%
 digit = load_digits().images[6] / 16
@@ -457,12 +501,19 @@ circle = charts.rotated_images(digit, angle.tolist())
 steps = (circle.roll(-1, 0) - circle).norm(dim=1)
 length = float(steps.sum())
 dimension = charts.local_dimension(circle, neighbours=7)
-print(f"{len(circle)} points in R^{circle.shape[1]}; local dimension {dimension.double().mean():.2f} on average, {int(dimension.max())} at most")
+average = dimension.double().mean()
+print(f"{len(circle)} points in R^{circle.shape[1]}; ", end="")
+print(f"local dimension {average:.2f} on average, {int(dimension.max())} at most")
 
 # %% [markdown]
-# Four facts make it a circle and not just a cloud. The local dimension is 1, against 64 pixels. The curve closes: the step from the last image to the first is like all others. It does not meet itself:
-# images an eighth of a turn or more apart stay many steps apart. And it bends: chords are shorter than arcs. As a control, adding a second freedom (brightness) to the family makes
-# the same measure answer 2.
+# Four facts make these points a circle and not just a cloud.
+#
+# - The local dimension is 1, against 64 pixels.
+# - The curve closes: the step from the last image to the first is like all other steps.
+# - The curve does not meet itself: images that are an eighth of a turn or more apart stay many steps apart.
+# - The curve bends: chords are shorter than arcs.
+#
+# The control adds a second freedom to the family, the brightness. The same measure then answers 2.
 
 # %%
 lag = (torch.arange(angles)[:, None] - torch.arange(angles)) % angles
@@ -472,39 +523,40 @@ brighter = steps.mean() / circle.norm(dim=1).mean()  # as far apart as neighbour
 sheet = torch.cat([circle * (1 + brighter * k) for k in range(-4, 5)])
 control = charts.local_dimension(sheet, neighbours=9).double().mean()
 nearest = float(chord[apart > angles // 8].min())
+
+# %%
 in_steps = [float(gap) / float(steps.mean()) for gap in (steps[-1], steps.max(), nearest)]
 print("in mean steps: closing step {:.2f}, largest step {:.2f}, closest approach {:.0f}".format(*in_steps))
 print(f"control with brightness: local dimension {control:.2f}")
-assert dimension.double().mean() < 1.05 and steps[-1] < 1.5 * steps.mean() and nearest > 3 * float(steps.max()) and control > 1.8
+assert average < 1.05 and steps[-1] < 1.5 * steps.mean()
+assert nearest > 3 * float(steps.max()) and control > 1.8
 
 # %%
-_, _, V = torch.linalg.svd(circle - circle.mean(0), full_matrices=False)
-components = (circle - circle.mean(0)) @ V[:3].mT
+centred = circle - circle.mean(0)
+components = centred @ torch.linalg.svd(centred, full_matrices=False)[2][:3].mT
 arc = torch.cat([torch.zeros(1), steps.cumsum(0)])[:-1]
 arc = (arc[:, None] - arc).abs()
 arc = torch.minimum(arc, length - arc)
-thin = slice(None, None, max(1, angles // 90))
-fig = draw.rotated_circle(circle, angle.tolist(), components, arc[thin, thin].flatten(), chord[thin, thin].flatten(), side=8)
-figures.save(fig, "section2_circle")
+some = slice(None, None, max(1, angles // 90))
+pairs = arc[some, some].flatten(), chord[some, some].flatten()
+fig = section2.rotated_circle(circle, angle.tolist(), components, *pairs, side=8)
+save(fig, "section2_circle")
 plt.show()
 
 # %% [markdown]
-# Distance in pixel space follows the curve only for small rotations. Then it saturates, and even falls: on its head, a six looks more like itself than on its side. The Euclidean distance of pixels says
-# little about the distance on the manifold, which is the problem that the learned metric of §4 is meant for. Two remarks on the geometry.
+# The distance in pixel space follows the curve only for small rotations. Then it stops growing, and even falls: a six on its head looks more like the upright six than a six on its side does. The Euclidean distance of pixels says little about the distance on the manifold. This is the problem for which the learned metric of §4 is meant. Two remarks on the geometry follow.
 #
-# A curve has no intrinsic curvature, so "not flat" means two other things here. One is bending in the surrounding space: the total turning of the tangent, which is one full turn for
-# a plane convex curve and more for every other closed one (Fenchel's theorem).
+# A curve has no intrinsic curvature, so "not flat" means two other things here. The first is bending in the surrounding space. The total turning of the tangent measures it. It is one full turn for a plane convex curve, and more for every other closed curve (Fenchel's theorem).
 
 # %%
 tangent = (circle.roll(-1, 0) - circle) / steps[:, None]
 turning = (tangent * tangent.roll(-1, 0)).sum(1).clamp(-1, 1).acos().sum() / (2 * torch.pi)
-print(f"length {length:.1f} pixels of brightness, largest chord {chord.max():.1f}, total turning {turning:.1f} full turns")
+print(f"length {length:.1f} pixels of brightness, largest chord {chord.max():.1f}, ", end="")
+print(f"total turning {turning:.1f} full turns")
 assert turning > 1 and chord.max() < length / torch.pi and chord[0, angles // 2] < chord[0, angles // 4]
 
 # %% [markdown]
-# The other is global: no single chart covers a circle. The angle jumps somewhere, and every continuous function on the circle takes some value twice. The paper speaks of coordinates that hold over the
-# entire manifold; what a network holds for the whole circle at once is 64 numbers for a one-dimensional set, an *embedding* and not a chart in the textbook's sense. If all layers are
-# injective it stays an embedding, and that is what the certificates above are about: for these images, a residual network of width 64 at small weights keeps the circle a circle.
+# The second is global: no single chart covers a circle. The angle jumps somewhere, and every continuous function on the circle takes some value twice. The paper speaks of coordinates that hold over the entire manifold. What a network holds for the whole circle at once is 64 numbers for a one-dimensional set. In the terms of a textbook this is an *embedding* and not a chart. If all layers are injective it stays an embedding, and the certificates above are about this. For these images, a residual network of width 64 with small weights keeps the circle a circle.
 
 # %%
 wide = {step: rl.CkNetwork([64] * 11, order=1, step=step, seed=seed) for step in (1.0, 0.1)}

@@ -15,16 +15,17 @@
 # %% [markdown]
 # # §4 The Riemannian metric a network induces
 #
-# A trained network sends the data to coordinates in which a linear readout tells the classes apart. Distance is then best measured there,
-# at the output, and the paper's idea is to carry that yardstick back: put the Euclidean metric on the last layer and pull it back, layer by
-# layer, to the input. What comes out is a Riemannian metric on the data, one symmetric matrix a point, and it is the same distance in
-# whichever layer's coordinates it is written.
+# A trained network sends the data to coordinates in which a linear readout tells the classes apart. Distance is best
+# measured in these coordinates, at the output. The idea of the paper is to carry this distance back to the input. Put
+# the Euclidean metric on the last layer. Pull it back through one layer after the other. The result is a Riemannian
+# metric on the data: one symmetric matrix at each point. It gives the same distance in the coordinates of every layer.
 #
-# This notebook takes Eqs. 8 to 13 and Definitions 4.2 and 4.3 one at a time: the statement, the call that is that equation, a picture or a
-# check, and a control that has to fail. Each check is against automatic differentiation, which knows nothing of our layer-by-layer
-# formulas. Then come the section's remarks: changing dimension, better charts, more width, near and far. Last are two things that the paper
-# does not say about its metric and a geometer would ask first: is it curved, and does it depend on choices that the classifier does not
-# see?
+# This notebook takes Eqs. 8 to 13 and Definitions 4.2 and 4.3 one at a time. For each there is the statement, the call
+# that computes it, a picture or a check, and a control that has to fail. Each check compares with automatic
+# differentiation, which does not use our formulas for the layers. Then come the remarks of the section: change of
+# dimension, better charts, more width, near and far. At the end are two questions that the paper does not ask about
+# its metric, but that a geometer would ask first. Is the metric curved? Does it depend on choices that the classifier
+# does not see?
 
 # %% tags=["parameters"]
 points: int = 1000  # on the spiral, both arms together
@@ -42,7 +43,7 @@ device: str = "cpu"  # where the networks live
 
 # %%
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -54,93 +55,106 @@ from sklearn.neighbors import NearestNeighbors
 from torch.func import jacrev, jvp, vmap
 
 import riemlib as rl
-from riemlib import figures, ledger, notebook
-from riemlib.curvature import ball_preimages, christoffel, gauss_equation, riemann, transition
-from riemlib.evidence import deviation, holm, mcnemar, median_interval, rank_correlation, success_table, wilson
-from riemlib.figures import metric as drawn
-from riemlib.flow import order_of_convergence
+from riemlib.companion import notebook, rules
+from riemlib.companion.figures import save, section4
+from riemlib.companion.statistics import holm, mcnemar, medians, rank_correlation, relative_error, shares, success_table
+from riemlib.curvature import ball_preimages, christoffel, gauss_equation, riemann
+from riemlib.limits import order_of_convergence
+from riemlib.networks import evolve
 
+# %%
 notebook.opening("§4 The metric", device=device, time="about a minute")
 
 # %% [markdown]
 # ## The networks of the checks
 #
-# The identities are checked in double precision on random networks of orders 0 to 4 and of mixed orders, with unequal steps, with a width
-# that changes, and with activations other than tanh. `transition(net, l)` is the rest of the network from layer $l$ on, as a function to be
-# differentiated automatically: the oracle of this section.
+# The equations are checked in double precision on random networks. These have orders 0 to 4 and mixed orders, unequal
+# steps, a width that changes, and activations other than tanh. `net[l:]` is the rest of the network from layer $l$ on.
+# Its automatic derivative, `jacobian`, is what the formulas of this section are compared with.
 
 # %%
 torch.manual_seed(seed)
 f64 = {"dtype": torch.float64, "device": device, "seed": seed}
 cases = {f"order {k}": rl.CkNetwork([3] * 6, order=k, step=0.5, **f64) for k in range(5)}
-cases["mixed orders, unequal steps"] = rl.CkNetwork([3] * 6, order=[1, 2, 0, 4, 3], step=[0.1, 0.4, 0.2, 0.7, 0.3], **f64)
+unequal = {"order": [1, 2, 0, 4, 3], "step": [0.1, 0.4, 0.2, 0.7, 0.3]}
+cases["mixed orders, unequal steps"] = rl.CkNetwork([3] * 6, **unequal, **f64)
 cases["changing width"] = rl.CkNetwork([3, 3, 5, 5, 2, 4], order=[1, 0, 2, 0, 0], **f64)
 cases["softplus"] = rl.CkNetwork([3] * 6, activation="softplus", **f64)
 cases["ReLU"] = rl.CkNetwork([3] * 6, activation="relu", **f64)
+cases = {name: net.requires_grad_(False) for name, net in cases.items()}
 x = torch.randn(32, 3, dtype=torch.float64, device=device)
 [f"{name}: orders {net.orders}" for name, net in cases.items()]
+
+
+# %%
+def jacobian(f, x):
+    """The Jacobian of f at each point, (n, d', d), by automatic differentiation."""
+    return vmap(jacrev(lambda point: f(point[None])[0]))(x)
+
 
 # %% [markdown]
 # ## Eq. 8: Euclidean at the output
 #
-# At the last layer the metric is the identity in the coordinates $x^{(L)}$, by decree:
+# At the last layer the metric is the identity in the coordinates $x^{(L)}$. This is a choice:
 #
 # $$g\bigl(x^{(L)}\bigr)_{ab} = \eta_{ab}. \tag{8}$$
 #
-# It is a choice, and the only one: everything below follows from it. `output_metric` makes another, and the end of this notebook shows what
-# that changes. For orders above 1 a layer's state also carries differences of $x$; those have length zero at the output.
+# It is the only choice: everything below follows from it. With `output_metric` one can choose another metric. The end
+# of this notebook shows what that changes. For orders above 1 the state of a layer also carries differences of $x$.
+# These have length zero at the output.
 
 # %%
 net = cases["order 1"]
 eta = rl.pullback_metrics(net, x)[-1]
-other = rl.pullback_metrics(net, x, output_metric=torch.diag(torch.tensor([1.0, 2.0, 3.0]).to(x)))[-1]
+stretched = torch.diag(torch.tensor([1.0, 2.0, 3.0]).to(x))
+other = rl.pullback_metrics(net, x, output_metric=stretched)[-1]
 assert torch.equal(eta, torch.eye(3).to(x).expand(32, 3, 3)) and not torch.equal(eta, other)
 eta[0]
 
 # %% [markdown]
 # ## Eqs. 9 and 10: the pullback, layer by layer
 #
-# One layer pulls the metric back through its Jacobian $J = \partial x^{(l+1)}/\partial x^{(l)}$, once for each index,
+# One layer pulls the metric back through its Jacobian $J = \partial x^{(l+1)}/\partial x^{(l)}$, once for each index:
 #
 # $$g\bigl(x^{(l)}\bigr)_{ab} = \Bigl(\tfrac{\partial x^{(l+1)}}{\partial x^{(l)}}\Bigr)^{c}{}_{a}
-# \Bigl(\tfrac{\partial x^{(l+1)}}{\partial x^{(l)}}\Bigr)^{d}{}_{b}\, g\bigl(x^{(l+1)}\bigr)_{cd}, \tag{9}$$
+# \Bigl(\tfrac{\partial x^{(l+1)}}{\partial x^{(l)}}\Bigr)^{d}{}_{b}\, g\bigl(x^{(l+1)}\bigr)_{cd}. \tag{9}$$
 #
-# and all layers from the output down to layer $l$ together make
+# All layers together, from the output down to layer $l$, give
 #
 # $$g\bigl(x^{(l)}\bigr) = P^{\mathsf T} \eta\, P, \qquad P = \frac{\partial x^{(L)}}{\partial x^{(l)}}. \tag{10}$$
 #
-# `pullback_metrics` is Eq. 9 swept once from the output to the input; it returns $g$ at every layer. Nothing in it asks for a derivative of
-# more than one layer, which is why the paper speaks of backpropagating the metric.
+# `pullback_metrics` applies Eq. 9 layer by layer in one sweep from the output to the input. It returns $g$ at every
+# layer. It never needs the derivative of more than one layer. This is why the paper says that the metric is
+# backpropagated.
 
 # %%
 metrics = rl.pullback_metrics(net, x)
 J = rl.jacobians(net, x)
-step = max(deviation(J[l].mT @ metrics[l + 1] @ J[l], metrics[l]) for l in range(len(J)))
-assert step < 1e-12
+one_layer = max(relative_error(J[l].mT @ metrics[l + 1] @ J[l], metrics[l]) for l in range(len(J)))
+assert one_layer < 1e-12
 [tuple(g.shape) for g in metrics]
 
 # %% [markdown]
-# The check: for every network above and every layer, the recursion against $J^{\mathsf T}\eta J$ of the whole rest of the network,
-# differentiated automatically. The control multiplies by the Jacobians from the wrong side, $J g J^{\mathsf T}$, an easy slip that gives a
-# matrix just as symmetric and positive.
+# The check covers every network above and every layer. It compares the sweep with $J^{\mathsf T}\eta J$, where $J$ is
+# the automatic derivative of the whole rest of the network. The control multiplies by the Jacobians from the wrong
+# side, $J g J^{\mathsf T}$. This mistake is easy to make: the matrix that it gives is just as symmetric and positive.
 
 # %%
 errors = {}
 for name, case in cases.items():
-    states = [state.detach() for state in case.states(x)]
-    reference = [rl.pullback_metric(transition(case, l), state) for l, state in enumerate(states[:-1])]
-    errors[name] = max(deviation(g, r) for g, r in zip(rl.pullback_metrics(case, x), reference, strict=False))
+    reference = [rl.pullback_metric(case[l:], state) for l, state in enumerate(case.states(x)[:-1])]
+    errors[name] = max(relative_error(g, r) for g, r in zip(rl.pullback_metrics(case, x), reference, strict=False))
 
 wrong = metrics[-1]
 for layer in reversed(J):
     wrong = layer @ wrong @ layer.mT
-controls = {"transposed Jacobians": deviation(wrong, metrics[0])}
+controls = {"transposed Jacobians": relative_error(wrong, metrics[0])}
 assert max(errors.values()) < 1e-10 < min(controls.values())
 
 # %% tags=["nbval-check-output"]
 notebook.decide(
     "pullback-recursion",
-    ledger.identity(errors, controls),
+    rules.identity(errors, controls),
     {"cases": list(errors), "tolerance, relative": 1e-10, **controls},
     protocol="largest relative deviation from automatic differentiation over all layers and 32 random points, float64",
 )
@@ -148,62 +162,68 @@ notebook.decide(
 # %% [markdown]
 # ## Eq. 11: the Jacobian of a residual layer
 #
-# For a first-order layer $x^{(l+1)} = x^{(l)} + f(z^{(l+1)})\,\Delta l$ with $z^{(l+1)} = W x^{(l)} + b$, the chain rule gives
+# A layer of first order is $x^{(l+1)} = x^{(l)} + f(z^{(l+1)})\,\Delta l$ with $z^{(l+1)} = W x^{(l)} + b$. The chain
+# rule gives
 #
 # $$\frac{\partial x^{(l+1)}}{\partial x^{(l)}} = \delta + \frac{\partial f(z^{(l+1)})}{\partial z^{(l+1)}}
-# \frac{\partial z^{(l+1)}}{\partial x^{(l)}}\, \Delta l, \tag{11}$$
+# \frac{\partial z^{(l+1)}}{\partial x^{(l)}}\, \Delta l. \tag{11}$$
 #
-# the identity and a correction of the size of the step. `jacobians` computes it for all layers; for orders above 1 the same rule acts on
-# the layer's whole state. Below it is compared with automatic differentiation of single layers, and with two slips that must show: the step
-# left out, and $W$ transposed.
+# It is the identity plus a correction of the size of the step. `jacobians` computes it for all layers. For orders above
+# 1 the same rule acts on the whole state of the layer. Below it is compared with automatic differentiation of single
+# layers. Two mistakes must show: the step left out, and $W$ transposed.
 
 # %%
-coordinates, layers = [y.detach() for y in net.coordinates(x)], range(len(net.weights))
-reference = [vmap(jacrev(transition(net, l, l + 1)))(coordinates[l]) for l in layers]
-errors = {"jacobians": max(deviation(a, b) for a, b in zip(rl.jacobians(net, x), reference, strict=True))}
+coordinates, layers = net.coordinates(x), range(len(net.weights))
+reference = [jacobian(net[l : l + 1], coordinates[l]) for l in layers]
+errors = {"jacobians": max(relative_error(a, b) for a, b in zip(rl.jacobians(net, x), reference, strict=True))}
 
-weights, biases = [W.detach() for W in net.weights], [b.detach() for b in net.biases]
-slopes = [1 - torch.tanh(y @ W.mT + b) ** 2 for y, W, b in zip(coordinates, weights, biases, strict=False)]
-by_hand = [torch.eye(3).to(x) + s[..., None] * W * h for s, W, h in zip(slopes, weights, net.steps, strict=True)]
-errors["Eq. 11 as printed"] = max(deviation(a, b) for a, b in zip(by_hand, reference, strict=True))
-no_step = [torch.eye(3).to(x) + s[..., None] * W for s, W in zip(slopes, weights, strict=True)]
-transposed = [torch.eye(3).to(x) + s[..., None] * W.mT * h for s, W, h in zip(slopes, weights, net.steps, strict=True)]
-controls = {"step left out": deviation(no_step[0], reference[0]), "W transposed": deviation(transposed[0], reference[0])}
+one = torch.eye(3).to(x)
+slopes = [1 - torch.tanh(y @ W.mT + b) ** 2 for y, W, b in zip(coordinates, net.weights, net.biases, strict=False)]
+by_hand = [one + s[..., None] * W * h for s, W, h in zip(slopes, net.weights, net.steps, strict=True)]
+errors["Eq. 11 as printed"] = max(relative_error(a, b) for a, b in zip(by_hand, reference, strict=True))
+slope, W, h = slopes[0][..., None], net.weights[0], net.steps[0]
+controls = {
+    "step left out": relative_error(one + slope * W, reference[0]),
+    "W transposed": relative_error(one + slope * W.mT * h, reference[0]),
+}
 assert max(errors.values()) < 1e-10 < min(controls.values())
 
 # %% tags=["nbval-check-output"]
 notebook.decide(
     "residual-jacobian",
-    ledger.identity(errors, controls),
+    rules.identity(errors, controls),
     {"cases": list(errors), "tolerance, relative": 1e-10, **controls},
-    protocol="largest relative deviation from automatic differentiation of each layer, 32 random points, order 1, tanh, float64",
+    protocol="largest relative deviation from automatic differentiation of each layer, 32 random points, order 1, tanh"
+    ", float64",
 )
 
 # %% [markdown]
 # ## Eq. 12: the ordered product
 #
-# The Jacobian from layer $l$ to the output is the product of the layers' Jacobians. They do not commute, so the order is part of the
-# statement: the last layer stands leftmost,
+# The Jacobian from layer $l$ to the output is the product of the Jacobians of the layers. These do not commute. So the
+# order is part of the statement. The last layer stands leftmost:
 #
-# $$P^{a_L}{}_{a_l} = \prod_{l'=L-1}^{l} \Bigl[\delta + \frac{\partial f}{\partial z}\frac{\partial z}{\partial x}\,\Delta l\Bigr]. \tag{12}$$
+# $$P^{a_L}{}_{a_l} = \prod_{l'=L-1}^{l} \Bigl[\delta + \frac{\partial f}{\partial z}\frac{\partial z}{\partial x}
+# \,\Delta l\Bigr]. \tag{12}$$
 
 # %%
-errors, controls = {}, {}
+errors = {}
 for name, case in cases.items():
-    states = [state.detach() for state in case.states(x)]
-    reference = [vmap(jacrev(transition(case, l)))(state) for l, state in enumerate(states)]
-    errors[name] = max(deviation(rl.pushforward(case, x, layer=l), r) for l, r in enumerate(reference))
+    reference = [jacobian(case[l:], state) for l, state in enumerate(case.states(x)[:-1])]
+    found = [rl.pushforward(case, x, layer=l) for l in range(len(reference))]
+    errors[name] = max(relative_error(P, r) for P, r in zip(found, reference, strict=True))
 
-P = torch.linalg.multi_dot
-reversed_product = torch.stack([P([J[l][n] for l in layers]) for n in range(len(x))])
-controls["reversed product"] = deviation(reversed_product, rl.pushforward(net, x))
-errors["written out"] = deviation(torch.stack([P([J[l][n] for l in reversed(layers)]) for n in range(len(x))]), rl.pushforward(net, x))
+last_leftmost = torch.linalg.multi_dot
+products = [[last_leftmost([h[n] for h in order]) for n in range(len(x))] for order in (J[::-1], J)]
+written_out, reversed_product = (torch.stack(product) for product in products)
+controls = {"reversed product": relative_error(reversed_product, rl.pushforward(net, x))}
+errors["written out"] = relative_error(written_out, rl.pushforward(net, x))
 assert max(errors.values()) < 1e-10 < min(controls.values())
 
 # %% tags=["nbval-check-output"]
 notebook.decide(
     "product-order",
-    ledger.identity(errors, controls),
+    rules.identity(errors, controls),
     {"cases": list(errors), "tolerance, relative": 1e-10, **controls},
     protocol="largest relative deviation from automatic differentiation over all layers, 32 random points, float64",
 )
@@ -211,8 +231,9 @@ notebook.decide(
 # %% [markdown]
 # ## A trained network to look at
 #
-# The pictures of this section use one residual tanh network of width 2, trained on the spiral; what follows is computed in double
-# precision. Of a few seeds we draw a typical one among those with the least error; it is an illustration, and no verdict rests on it.
+# The pictures of this section use one residual tanh network of width 2, trained on the spiral. What follows is computed
+# in double precision. A few seeds are trained. Among those with the least error we draw a typical one. It is an
+# illustration: no verdict depends on which one is drawn.
 
 # %%
 spiral = rl.spiral(points, device=device)
@@ -223,30 +244,33 @@ trained, sample = run.networks[run.typical()].double().requires_grad_(False), sp
 print(f"{int(run.solved.sum())} of {draw_seeds} at 0.0 % error; drawn: error {float(run.error[run.typical()]):.1%}")
 
 # %% [markdown]
-# A ball of radius $\varepsilon$ of the metric at a point is, to first order, the ellipse $\{v : g_{ab}v^av^b \le \varepsilon^2\}$, with
-# semi-axes $\varepsilon/\sqrt{\lambda_i}$ along the eigenvectors of $g$: where the network stretches, balls are small. The picture shows
-# them over the input plane beside the volume density $\sqrt{\det g} = |\det P|$. Bright is where the network stretches most. A dark
-# curve in the density is a fold: there $P$ is singular and $g$ no longer a metric. §2 counts how often a residual network trained with step 1
+# A ball of the metric at a point, with radius $\varepsilon$, is to first order the ellipse
+# $\{v : g_{ab}v^av^b \le \varepsilon^2\}$. Its semi-axes are $\varepsilon/\sqrt{\lambda_i}$ along the eigenvectors of
+# $g$. Where the network stretches, balls are small. The picture shows them over the input plane. Beside it is the
+# volume density $\sqrt{\det g} = |\det P|$. It is bright where the network stretches most. A dark curve is a fold:
+# there $P$ is singular, and $g$ is not a metric. §2 counts how often a residual network that was trained with step 1
 # folds through its own data.
 
 # %%
 side = torch.linspace(-1.15, 1.15, 201, dtype=torch.float64, device=device)
 plane = torch.stack(torch.meshgrid(side, side, indexing="xy"), -1)
 volume = torch.linalg.det(rl.pushforward(trained, plane.reshape(-1, 2))).abs().clamp(min=1e-6)
-centres = plane[10::15, 10::15].reshape(-1, 2)
-radius = 0.02
-g = rl.pullback_metrics(trained, centres)[0]
-ellipses = rl.balls(g, radius)
-drawn_axes = rl.Balls(ellipses.axes.clamp(max=0.075), ellipses.directions)
-cut = ellipses.axes[:, 0] > 0.075
-fig = drawn.ellipse_field(sample, drawn_axes.outline(centres), cut, plane, volume.view(201, 201), radius=radius)
-figures.save(fig, "section4_ellipses")
+centres, radius = plane[10::15, 10::15].reshape(-1, 2), 0.02
+at_centres = rl.geometry(trained, centres)
+ellipses = at_centres.balls(radius)[0]
+
+# %%
+longest = 0.075  # the distance between two centres is 0.17
+shortened = rl.Balls(ellipses.axes.clamp(max=longest), ellipses.directions)
+cut = ellipses.axes[:, 0] > longest
+fig = section4.ellipse_field(sample, shortened.outline(centres), cut, plane, volume.view(201, 201), radius=radius)
+save(fig, "section4_ellipses")
 print(f"{int(cut.sum())} of {len(cut)} ellipses are longer than the grid is wide: cut there, in grey")
 plt.show()
 
 # %%
 v = ellipses.directions[:, :, 1] * ellipses.axes[:, 1:]  # the short semi-axis
-on_boundary = rl.squared_length(g, v)
+on_boundary = rl.squared_length(at_centres.g[0], v)
 assert torch.allclose(on_boundary.sqrt(), torch.full_like(on_boundary, radius), rtol=1e-6)
 
 # %% [markdown]
@@ -254,129 +278,183 @@ assert torch.allclose(on_boundary.sqrt(), torch.full_like(on_boundary, radius), 
 #
 # The squared length of a displacement $dx$ at layer $l$ is
 #
-# $$ds^2 = \eta_{ab}\, P^{a}{}_{c}\, P^{b}{}_{d}\, dx^{c}\, dx^{d} = g\bigl(x^{(l)}\bigr)_{cd}\, dx^c dx^d, \tag{13}$$
+# $$ds^2 = \eta_{ab}\, P^{a}{}_{c}\, P^{b}{}_{d}\, dx^{c}\, dx^{d} = g\bigl(x^{(l)}\bigr)_{cd}\, dx^c dx^d. \tag{13}$$
 #
-# and is the same number at every layer if $dx$ is carried along by the pushforward. So the length of a curve does not depend on the layer
-# in which it is measured; and at the output it is the ordinary Euclidean length. We take one arm of the spiral, carry its tangent vector
-# through the layers, and integrate `squared_length` at each. The control is the Euclidean length in layer $l$, which is another number at every layer.
+# It is the same number at every layer if the pushforward carries $dx$ along. So the length of a curve does not depend
+# on the layer in which it is measured. At the output it is the ordinary Euclidean length. We take one arm of the
+# spiral, carry its tangent vector through the layers, and integrate `squared_length` at each layer. The control is the
+# Euclidean length in layer $l$, which is another number at every layer.
+
 
 # %%
-def arm(t):
+def first_arm(t):
+    """The first arm of the spiral at t from 0 to 1."""
     return (0.1 + 0.9 * t)[..., None] * torch.stack([torch.cos(2 * math.pi * t), torch.sin(2 * math.pi * t)], -1)
 
 
 t = torch.linspace(0, 1, 20001, dtype=torch.float64, device=device)
-at, tangent = jvp(arm, (t,), (torch.ones_like(t),))
+at, tangent = jvp(first_arm, (t,), (torch.ones_like(t),))
 metrics, tangents = rl.pullback_metrics(trained, at), [tangent]
 for J in rl.jacobians(trained, at):
     tangents.append((J @ tangents[-1][..., None])[..., 0])
+
+# %%
 speeds = [rl.squared_length(g, v).sqrt() for g, v in zip(metrics, tangents, strict=True)]
-length = [float(torch.trapezoid(speed, t)) for speed in speeds]
-euclidean = [float(torch.trapezoid(v.norm(dim=1), t)) for v in tangents]
-errors = {f"layer {l}": deviation(speeds[l], tangents[-1].norm(dim=1)) for l in range(depth + 1)}
-controls = {f"Euclidean, layer {l}": deviation(tangents[l].norm(dim=1), speeds[l]) for l in range(0, depth, 3)}
+euclidean_speeds = [v.norm(dim=1) for v in tangents]
+length, euclidean = ([float(torch.trapezoid(each, t)) for each in of] for of in (speeds, euclidean_speeds))
+errors = {f"layer {l}": relative_error(speeds[l], euclidean_speeds[-1]) for l in range(depth + 1)}
+controls = {f"Euclidean, layer {l}": relative_error(euclidean_speeds[l], speeds[l]) for l in range(0, depth, 3)}
 assert max(errors.values()) < 1e-9 and min(controls.values()) > 1e-3
 
 # %% [markdown]
-# With finite displacements, the chord between neighbouring points of the curve in place of the tangent vector, Eq. 13 holds only up to the
-# chords' size: a line element is a statement about infinitesimal vectors. Refining the sampling shows it, with the metric averaged over the
-# two ends of a chord; the error falls as the square of the spacing at every layer.
+# Now take finite displacements: in place of the tangent vector, the chord between neighbouring points of the curve.
+# Then Eq. 13 holds only up to the size of the chords, because a line element is a statement about infinitesimal
+# vectors. A finer sampling shows it. The metric is averaged over the two ends of a chord. The error falls as the square
+# of the spacing at every layer.
 
 # %%
 counts, chords = [251, 501, 1001, 2001, 4001], []
 for count in counts:
-    at = arm(torch.linspace(0, 1, count, dtype=torch.float64, device=device))
-    pairs = zip(rl.pullback_metrics(trained, at), trained.coordinates(at), strict=True)
-    chords.append([float(rl.squared_length((g[1:] + g[:-1]) / 2, y.diff(dim=0)).sqrt().sum()) for g, y in pairs])
+    found = rl.geometry(trained, first_arm(torch.linspace(0, 1, count, dtype=torch.float64, device=device)))
+    pieces = [rl.squared_length((g[1:] + g[:-1]) / 2, y.diff(dim=0)) for g, y in zip(found.g, found.x, strict=True)]
+    chords.append([float(piece.sqrt().sum()) for piece in pieces])
 off = np.abs(np.array(chords).T / length[-1] - 1)
 orders = -np.polyfit(np.log(counts), np.log(off.T), 1)[0]
-fig = drawn.lengths(length, euclidean, counts, off)
-figures.save(fig, "section4_lengths")
+fig = section4.lengths(length, euclidean, counts, off)
+save(fig, "section4_lengths")
 plt.show()
 
 # %% tags=["nbval-check-output"]
+between = [round(float(orders.min()), 1), round(float(orders.max()), 1)]
 notebook.decide(
     "line-element",
-    ledger.identity(errors, controls, tolerance=1e-9),
-    {**controls, "order of the chords in the spacing, range over layers": [round(float(orders.min()), 1), round(float(orders.max()), 1)]},
-    protocol="one arm in one trained network: speed by Eq. 13 at every layer against the Euclidean speed at the output, pointwise",
+    rules.identity(errors, controls, tolerance=1e-9),
+    {**controls, "order of the chords in the spacing, range over layers": between},
+    protocol="one arm in one trained network: speed by Eq. 13 at every layer against the Euclidean speed at the output"
+    ", pointwise",
 )
 
 # %% [markdown]
 # ## From ε to δ
 #
-# The paper reads Eq. 13 as an ε-δ relation: the points within $\varepsilon$ of $x^{(L)}$ at the output are a δ-ball at layer $l$. The
-# ellipse of Eq. 13 is that set to first order only. The true preimage of the output's circle solves $F(x) = F(p) + \varepsilon u$ for each
-# direction $u$, and Newton's method finds it. Two networks: one whose small step makes every layer a diffeomorphism, and the trained one,
-# at points of its own data. The deviation of one boundary from the other, measured in $g$ and divided by $\varepsilon$, should be
-# proportional to $\varepsilon$; we fit the power over the radii where it is below a tenth. The control takes semi-axes
-# $\varepsilon\sqrt{\lambda}$ for $\varepsilon/\sqrt{\lambda}$, which is wrong by as much at every radius.
+# The paper reads Eq. 13 as a relation between ε and δ: the points within $\varepsilon$ of $x^{(L)}$ at the output are a
+# δ-ball at layer $l$. The ellipse of Eq. 13 is this set only to first order. The true preimage of the circle at the
+# output solves $F(x) = F(p) + \varepsilon u$ for each direction $u$. Newton's method finds it. There are two networks.
+# In the first the step is so small that every layer is a diffeomorphism. The second is the trained one, at points of
+# its own data. The deviation of one boundary from the other is measured in $g$ and divided by $\varepsilon$. It should
+# be proportional to $\varepsilon$. We fit the power over the radii where it is below a tenth. The control takes the
+# semi-axes $\varepsilon\sqrt{\lambda}$ in place of $\varepsilon/\sqrt{\lambda}$. Its deviation is the same at every
+# radius.
 
 # %%
 small_step = rl.CkNetwork([2] * (depth + 1), step=1 / depth, **f64).requires_grad_(False)
 radii, at = np.geomspace(1e-7, 0.1, 9), sample.x[len(sample) // 40 :: len(sample) // 20]
-gaps = {"small step": [], "trained": [], "axes ε√λ": []}
-for name, chosen in (("small step", small_step), ("trained", trained)):
-    P = rl.pushforward(chosen, at)
-    for r in radii:
-        first, true = ball_preimages(transition(chosen), at, r, count=32)
-        gaps[name].append(((true - first) @ P.mT).norm(dim=-1).amax(1) / r)
-        if chosen is small_step:  # J^T u in place of J^-1 u: axes ε√λ along the same directions
-            wrong = at[:, None] + (first - at[:, None]) @ P.mT @ P
-            gaps["axes ε√λ"].append(((true - wrong) @ P.mT).norm(dim=-1).amax(1) / r)
-gaps = {name: torch.stack(gap, 1) for name, gap in gaps.items()}
-reach = {name: [radii[row < 0.1].max(initial=0) for row in gaps[name].numpy()] for name in ("small step", "trained")}
+
+
+def image(net):
+    """x^(L) as a function of the points. `net[:]` is the same but for the last bits, which show at the small radii."""
+    return lambda x: evolve([x.mT], net.weights, net.biases, net.stencils, net.activation)[-1][0].mT
+
+
+def deviations(net, radius, wrong_axes=False):
+    """At each point, the largest deviation of the ellipse from the true preimage, in g, over the radius."""
+    P = rl.pushforward(net, at)
+    ellipse, true = ball_preimages(image(net), at, radius, count=32)
+    if wrong_axes:  # J^T u in place of J^-1 u: axes ε√λ along the same directions
+        ellipse = at[:, None] + (ellipse - at[:, None]) @ P.mT @ P
+    return ((true - ellipse) @ P.mT).norm(dim=-1).amax(1) / radius
+
 
 # %%
-powers = {}
-for name, gap in gaps.items():
-    fitted = [(row < 0.1) if name in reach else row > 0 for row in gap.numpy()]
-    pairs = [(radii[keep], row[keep]) for keep, row in zip(fitted, gap.numpy(), strict=True)]
-    powers[name] = [order_of_convergence(*pair, next_term=False).value if len(pair[0]) > 3 else math.nan for pair in pairs]
+compared = [("small step", small_step, False), ("trained", trained, False), ("axes ε√λ", small_step, True)]
+gaps = []
+for name, net, wrong_axes in compared:
+    for radius in radii:
+        gap = deviations(net, radius, wrong_axes).cpu()
+        gaps.append(pd.DataFrame({"network": name, "point": range(len(at)), "radius": radius, "gap": gap}))
+gaps = pd.concat(gaps, ignore_index=True)
+control = gaps["network"] == "axes ε√λ"
+fitted = gaps[np.where(control, gaps["gap"] > 0, gaps["gap"] < 0.1)]
+
+# %%
+powers = []
+for (name, point), table in fitted.groupby(["network", "point"], sort=False):
+    if len(table) > 3:
+        power = order_of_convergence(table["radius"], table["gap"], next_term=False).value
+        powers.append({"network": name, "point": point, "power": power})
+powers = pd.DataFrame(powers)
+below_a_tenth = fitted[fitted["network"] == "trained"].groupby("point")["radius"].max()
+reach = below_a_tenth.reindex(range(len(at)), fill_value=0).median()
 spread = float(trained.coordinates(sample.x)[-1].std(0).norm())
-print("ε below which the ellipse is within a tenth of the true preimage, as a share of the output's spread (median point):")
-print(f"trained network: {np.median(reach['trained']) / spread:.1e}")
-assert max(abs(power) for power in powers["axes ε√λ"]) < 0.1
+print("The ε below which the ellipse is within a tenth of the true preimage, as a share of the spread of the output")
+print(f"(trained network, median point): {reach / spread:.1e}")
+assert powers.loc[powers["network"] == "axes ε√λ", "power"].abs().max() < 0.1
 
 # %%
-shown, sizes = sample.x[[len(sample) // 8]], [0.3, 0.6, 0.9]
-curves = [ball_preimages(transition(small_step), shown, size) for size in sizes]
-fig = drawn.preimages([f[0] for f, _ in curves], [t[0] for _, t in curves], shown[0], sizes, radii, gaps)
-figures.save(fig, "section4_preimages")
+centre, sizes = sample.x[[len(sample) // 8]], [0.3, 0.6, 0.9]
+first, true = zip(*[ball_preimages(image(small_step), centre, size) for size in sizes], strict=True)
+fig = section4.preimages([f[0] for f in first], [t[0] for t in true], centre[0], sizes, gaps)
+save(fig, "section4_preimages")
 plt.show()
 
+# %%
+ranges = powers.groupby("network", sort=False)["power"].agg(["median", "min", "max"])
+of_networks = powers.loc[powers["network"] != "axes ε√λ", "power"]
+good = (of_networks - 1).abs() < 0.1
+largest = gaps[(gaps["network"] == "trained") & (gaps["radius"] == radii[-1])]
+far = ~(largest["gap"] < 0.1)
+
 # %% tags=["nbval-check-output"]
-measured = [power for name in ("small step", "trained") for power in powers[name] if not math.isnan(power)]
-good = [abs(power - 1) < 0.1 for power in measured]
-far = ~(gaps["trained"][:, -1] < 0.1)
 notebook.decide(
     "epsilon-delta",
-    ledger.condition(sum(good), len(good), int(far.sum()), len(far), when="to first order, ε small against the distance to the next fold"),
+    rules.condition(
+        int(good.sum()),
+        len(good),
+        int(far.sum()),
+        len(far),
+        when="to first order, ε small against the distance to the next fold",
+    ),
     {
         "power of ε in the deviation, median and range": {
-            name: [float(np.nanmedian(power)), [float(np.nanmin(power)), float(np.nanmax(power))]] for name, power in powers.items()
+            name: [middle, [low, high]] for name, middle, low, high in ranges.itertuples()
         },
-        "points so near a fold that the ellipse holds at fewer than four of the radii": 2 * len(at) - len(measured),
-        "trained network, ε = 0.1: points where the ellipse is off by more than a tenth": f"{int(far.sum())} of {len(far)}",
+        "points so near a fold that the ellipse holds at fewer than four of the radii": 2 * len(at) - len(of_networks),
+        "trained network, ε = 0.1: points where the ellipse is off by more than a tenth": f"{far.sum()} of {len(far)}",
     },
-    protocol="20 points in each network, 32 directions, true preimage by Newton's method; a power within 0.1 of 1 counts as first order",
+    protocol="20 points in each network, 32 directions, true preimage by Newton's method; a power within 0.1 of 1 "
+    "counts as first order",
 )
 
 # %% [markdown]
-# So the relation holds, and is first order: for the trained network the ellipse is the true preimage only for radii that are small indeed
-# beside the size of its output. Pictures of balls large enough to be seen, the paper's Figure 3 included, show the metric at their centres
-# and not a set of points that the network sends within $\varepsilon$ of each other.
+# So the relation holds to first order. For the trained network the ellipse is the true preimage only for radii that are
+# very small beside the size of its output. Pictures of balls that are large enough to be seen, such as Figure 3 of the
+# paper, show the metric at the centres of the balls. They do not show a set of points that the network sends within
+# $\varepsilon$ of each other.
 #
 # ## Definitions 4.2 and 4.3: pushforward and pullback
 #
-# A vector $X$ at a point of $M$ is a derivation, and the pushforward along $\varphi: M \to N$ is defined by what it does to functions; the
-# pullback metric by what it does to vectors:
+# A vector $X$ at a point of $M$ is a derivation. The pushforward along $\varphi: M \to N$ is defined by what it does to
+# functions. The pullback metric is defined by what it does to vectors:
 #
 # $$(\varphi_* X) f = X(f \circ \varphi), \qquad g_M(X, Y) = g_N(\varphi_* X, \varphi_* Y).$$
 #
-# The code works with matrices instead, $\varphi_* X = P X$. Both definitions are checked as they stand, on random networks $\varphi$,
-# random functions $f$ (the logit of another network), random vectors and a random metric on the output. The control pushes vectors forward
-# with the transposed matrix.
+# The code works with matrices instead: $\varphi_* X = P X$. Both definitions are checked as they stand. $\varphi$ is a
+# random network, $f$ a random function (the logit of another network). The vectors and the metric on the output are
+# random, too. The control pushes vectors forward with the transposed matrix.
+
+
+# %%
+def apply(A, v):
+    """The matrix A times the vector v, at each point."""
+    return (A @ v[..., None])[..., 0]
+
+
+def pushforward_error(phi, P, X):
+    """Def. 4.2 at the points x: how far (P X) f is from X (f ∘ φ), for a random function f."""
+    other = rl.CkNetwork([phi.widths[-1]] * 3, **f64 | {"seed": seed + 1}).requires_grad_(False)
+    y, f_phi = jvp(lambda x: (phi[:](x), other(phi[:](x))[:, 0]), (x,), (X,))
+    return relative_error(jvp(lambda y: other(y)[:, 0], (y[0],), (apply(P, X),))[1], f_phi[1])
+
 
 # %%
 torch.manual_seed(seed)
@@ -384,100 +462,98 @@ errors, controls = {}, {}
 for name, phi in cases.items():
     X, Y = torch.randn(2, 32, 3, dtype=torch.float64, device=device)
     root = torch.randn(phi.widths[-1], phi.widths[-1], dtype=torch.float64, device=device)
-    other = rl.CkNetwork([phi.widths[-1]] * 3, **f64 | {"seed": seed + 1}).requires_grad_(False)
-    f, image, P = lambda y, other=other: other(y)[:, 0], transition(phi), rl.pushforward(phi, x)
-    X_f_phi = jvp(lambda x, f=f, image=image: f(image(x)), (x,), (X,))[1]
-    push_X, push_Y = (P @ X[..., None])[..., 0], (P @ Y[..., None])[..., 0]
-    errors[f"4.2, {name}"] = deviation(jvp(f, (image(x),), (push_X,))[1], X_f_phi)
-    g_M, g_N = rl.pullback_metrics(phi, x, output_metric=root @ root.mT)[0], root @ root.mT
-    errors[f"4.3, {name}"] = deviation(torch.einsum("nab,na,nb->n", g_M, X, Y), torch.einsum("ab,na,nb->n", g_N, push_X, push_Y))
+    g_N = root @ root.mT
+    found = rl.geometry(phi, x, output_metric=g_N)
+    P, g_M = found.P[0], found.g[0]
+    errors[f"4.2, {name}"] = pushforward_error(phi, P, X)
+    pulled_back = torch.einsum("nab,na,nb->n", g_M, X, Y)
+    errors[f"4.3, {name}"] = relative_error(pulled_back, torch.einsum("ab,na,nb->n", g_N, apply(P, X), apply(P, Y)))
     if phi.widths[0] == phi.widths[-1]:
-        controls[f"4.2, {name}, transposed"] = deviation(jvp(f, (image(x),), ((P.mT @ X[..., None])[..., 0],))[1], X_f_phi)
+        controls[f"4.2, {name}, transposed"] = pushforward_error(phi, P.mT, X)
 assert max(errors.values()) < 1e-10 < min(controls.values())
 
 # %% tags=["nbval-check-output"]
 notebook.decide(
     "pushforward-pullback",
-    ledger.identity(errors, controls),
+    rules.identity(errors, controls),
     {"cases": list(cases), "weakest control": min(controls.values()), "tolerance, relative": 1e-10},
-    protocol="one random function, two random vectors a point and one random output metric for each network, 32 points, float64",
+    protocol="one random function, two random vectors a point and one random output metric for each network, 32 points"
+    ", float64",
 )
 
 # %% [markdown]
 # ## Changing dimension
 #
-# A layer may be wider or narrower than the one before it (here that takes order 0: a residual layer adds its input, so it keeps the width).
-# The pullback is defined for any map, and the paper takes the dimension of the data manifold to be the width of the narrowest layer, wider
-# layers being immersions of it. Whether that is so can be read from ranks. The map from layer $l$ to the output is an *immersion* where its
-# rank is $d_l$, a *submersion* where it is $d_L$; and $g$ at layer $l$ is a metric, positive definite as Def. 4.1 requires, only in the
-# first case.
+# A layer may be wider or narrower than the one before it. Here this needs order 0: a residual layer adds its input, so
+# it keeps the width. The pullback is defined for any map. The paper takes the dimension of the data manifold to be the
+# width of the narrowest layer. It says that wider layers are immersions of this manifold. Ranks show whether that is
+# so. The map from layer $l$ to the output is an *immersion* where its rank is $d_l$, and a *submersion* where it is
+# $d_L$. Only in the first case is $g$ at layer $l$ a metric, positive definite as Def. 4.1 requires.
 
 # %% tags=["nbval-ignore-output"]
 torch.manual_seed(seed)
 shapes = {"widening": [2, 3, 4], "narrowing": [4, 3, 2], "bottleneck": [4, 3, 2, 3, 4], "line": [3, 2, 1, 2]}
 shapes["narrow, then narrower"] = [5, 3, 4, 2, 3]
 nets = {name: rl.CkNetwork(widths, order=0, **f64).requires_grad_(False) for name, widths in shapes.items()}
-names = {(True, True): "both", (True, False): "immersion", (False, True): "submersion", (False, False): "neither"}
-ranks = {}
+kinds = {(True, True): "both", (True, False): "immersion", (False, True): "submersion", (False, False): "neither"}
+rows = []
 for name, net in nets.items():
     at = torch.randn(200, net.widths[0], dtype=torch.float64, device=device)
-    found = [torch.linalg.matrix_rank(g, hermitian=True).unique().tolist() for g in rl.pullback_metrics(net, at)]
-    ranks[name] = {
-        "widths": net.widths,
-        "rank of g": found,
-        "map to the output": [names[r == [d], r == [net.widths[-1]]] for r, d in zip(found, net.widths, strict=True)],
-    }
-pd.DataFrame(ranks).T
+    ranks = [torch.linalg.matrix_rank(g, hermitian=True).unique().tolist() for g in rl.pullback_metrics(net, at)]
+    maps = [kinds[r == [d], r == [net.widths[-1]]] for r, d in zip(ranks, net.widths, strict=True)]
+    rows.append({"network": name, "widths": net.widths, "rank of g": ranks, "map to the output": maps})
+pd.DataFrame(rows).set_index("network")
 
 # %% [markdown]
-# One rank at every one of 200 random points: these tanh networks satisfy the constant-rank hypothesis that the paper takes for granted.
-# ReLU does not, and there the question for *the* dimension has no answer:
+# There is one rank at all 200 random points: these tanh networks satisfy the hypothesis of constant rank, which the
+# paper uses without saying so. ReLU does not satisfy it. There is then no one dimension of the
+# manifold:
 
 # %%
 folded = rl.CkNetwork([3, 3, 3], order=0, activation="relu", **f64).requires_grad_(False)
 g = rl.pullback_metrics(folded, torch.randn(200, 3, dtype=torch.float64, device=device))[0]
-found, many = torch.linalg.matrix_rank(g, hermitian=True).unique(return_counts=True)
-dict(zip([f"rank {r}" for r in found.tolist()], many.tolist(), strict=True))
+relu_ranks, many = torch.linalg.matrix_rank(g, hermitian=True).unique(return_counts=True)
+dict(zip([f"rank {r}" for r in relu_ranks.tolist()], many.tolist(), strict=True))
 
 # %% [markdown]
-# The claim, then, layer by layer. A layer *after* the narrowest one is the image of the narrowest, and the map from there is an immersion
-# if its rank is the narrowest width. A layer *before* it has no map from the narrowest at all: the map goes the other way, and is a
-# submersion that forgets directions. Were that layer an immersion of a manifold of the narrowest dimension, $g$ would be positive definite
-# on it; we count the layers where it is not.
+# Now the claim, layer by layer. A layer *after* the narrowest one is the image of the narrowest. The map from there is
+# an immersion if its rank is the width of the narrowest layer. For a layer *before* the narrowest one there is no map
+# from the narrowest to it. The map goes the other way, and is a submersion that forgets directions. If such a layer
+# were an immersion of a manifold of the narrowest dimension, $g$ would be positive definite on it. We count the layers
+# where it is not.
 
 # %%
 after, before = [], []
 for net in nets.values():
-    narrow = min(net.widths)
-    b = net.widths.index(narrow)
-    at = torch.randn(200, net.widths[0], dtype=torch.float64, device=device)
-    coordinates, metrics = net.coordinates(at), rl.pullback_metrics(net, at)
+    narrowest = net.widths.index(min(net.widths))
+    found = rl.geometry(net, torch.randn(200, net.widths[0], dtype=torch.float64, device=device))
     for l, width in enumerate(net.widths):
-        if l > b and width > narrow:
-            J = vmap(jacrev(transition(net, b, l)))(coordinates[b])
-            after.append(torch.linalg.matrix_rank(J).unique().tolist() == [narrow])
-        if l < b:
-            rank = torch.linalg.matrix_rank(metrics[l], hermitian=True)
-            before.append(bool((rank < width).all()))
+        if l > narrowest and width > min(net.widths):
+            J = jacobian(net[narrowest:l], found.x[narrowest])
+            after.append(torch.linalg.matrix_rank(J).unique().tolist() == [min(net.widths)])
+        if l < narrowest:
+            before.append(bool((torch.linalg.matrix_rank(found.g[l], hermitian=True) < width).all()))
 assert all(before) and all(after)
 
 # %% tags=["nbval-check-output"]
+when = "the wider layer comes after the narrowest one"
 notebook.decide(
     "dimension-bottleneck",
-    ledger.condition(sum(after), len(after), sum(before), len(before), when="the wider layer comes after the narrowest one"),
+    rules.condition(sum(after), len(after), sum(before), len(before), when=when),
     {
         "wider layers after the narrowest that are immersions of it": f"{sum(after)} of {len(after)}",
         "layers before it where g is degenerate at every point": f"{sum(before)} of {len(before)}",
-        "control, ranks of one ReLU network over its input": found.tolist(),
+        "control, ranks of one ReLU network over its input": relu_ranks.tolist(),
     },
     protocol="five tanh networks of order 0, 200 random points each, numerical rank in float64",
 )
 
 # %% [markdown]
-# The width that counts is the narrowest one *still to come*: the rank of $g$ at layer $l$ is at most the least width from $l$ on. What a
-# bottleneck does to the metric is best seen at width 1. Below, a network of width 8 is squeezed to one coordinate before its output and
-# trained on the spiral. At every point of the plane $g$ has rank 1; it is zero along the white strokes, which follow the level lines of the
-# bottleneck's coordinate. Points along such a line are at distance zero: $g$ is a metric on the line of level sets, not on the plane.
+# The width that counts is the narrowest one *still to come*: the rank of $g$ at layer $l$ is at most the least width
+# from $l$ on. What a bottleneck does to the metric is best seen at width 1. Below, a network of width 8 is narrowed to
+# one coordinate before its output, and trained on the spiral. At every point of the plane $g$ has rank 1. It is zero
+# along the white lines, which follow the level lines of the coordinate of the bottleneck. Points along such a line are
+# at distance zero. So $g$ is a metric on the set of level lines, not on the plane.
 
 # %%
 narrow = rl.CkNetwork([2] + [8] * 4 + [1, 2], order=[0, 1, 1, 1, 0, 0], device=device)
@@ -485,274 +561,375 @@ squeezed_run = rl.fit(narrow, spiral, seeds=range(draw_seeds), **training)
 squeezed = squeezed_run.networks[squeezed_run.typical()].double().requires_grad_(False)
 coordinate = squeezed.coordinates(plane.reshape(-1, 2))[5].view(201, 201)
 centres = plane[6::9, 6::9].reshape(-1, 2)
-degenerate = rl.balls(rl.pullback_metrics(squeezed, centres)[0], 1.0)
-fig = drawn.degenerate_directions(sample, plane, coordinate, centres, degenerate.directions[:, :, 0], bottleneck=5)
-figures.save(fig, "section4_bottleneck")
+zero_directions = rl.geometry(squeezed, centres).balls(1.0)[0].directions[:, :, 0]  # of the longest axis
+fig = section4.degenerate_directions(sample, plane, coordinate, centres, zero_directions, bottleneck=5)
+save(fig, "section4_bottleneck")
 print(f"drawn: error {float(squeezed_run.error[squeezed_run.typical()]):.1%}")
 plt.show()
 
 # %%
-slope = vmap(jacrev(transition(squeezed, 0, 5)))(centres)[:, 0]
-along = (slope * degenerate.directions[:, :, 0]).sum(1).abs() / slope.norm(dim=1)
+gradient = jacobian(squeezed[:5], centres)[:, 0]
+along = (gradient * zero_directions).sum(1).abs() / gradient.norm(dim=1)
 assert float(along.max()) < 1e-6
 
 # %% [markdown]
 # ## Better charts, more dimensions
 #
-# Why is a plane spiral hard for a network of width 2? The paper answers that the network lacks the right nonlinearity, and that with polar
-# coordinates, or with more dimensions to work in, it would be easy. Both are statements about frequencies of success, so both are decided
-# over many seeds.
+# Why is a plane spiral hard for a network of width 2? The answer of the paper is that the network does not have the
+# right nonlinearity. With polar coordinates, or with more dimensions to work in, the task would be easy. Both are
+# statements about how often training succeeds. So both are decided over many seeds.
 #
-# **Protocol**, fixed in advance. Success is 0.0 % error on all points. Each condition trains the same seeds on the same points with the
-# same minibatches, order 1 and depth as above, fewer updates than in Figure 2 (the parameters cell has the number; it is the same for every
-# condition). Proportions carry Wilson 95 % intervals, differences McNemar's exact test on the paired seeds, with Holm's correction where
-# there are several.
+# **Protocol**, fixed in advance. Success is 0.0 % error on all points. Each condition trains the same seeds on the same
+# points with the same minibatches, with order 1 and the depth given above. There are fewer updates than in Figure 2:
+# the parameters cell has the number, which is the same for every condition. Proportions have Wilson's 95 % intervals.
+# Differences are tested by McNemar's exact test on the paired seeds, with Holm's correction where there are several.
 #
-# *Polar.* Which angle? A point of the plane has $\theta \in (-\pi, \pi]$, which jumps along a ray and cuts both arms there; this is what a network
-# could compute from the point. A chart of the *arms* has $\theta$ unwound along the spiral. That takes the spiral's pitch, though not a point's
-# class, and makes the arms two parallel lines. We try both.
+# *Polar.* Which angle? A point of the plane has $\theta \in (-\pi, \pi]$. This angle jumps along a ray and cuts both
+# arms there. It is what a network could compute from the point. A chart of the *arms* has $\theta$ unwound along the
+# spiral. It needs the pitch of the spiral, but not the class of a point. In it the arms are two parallel lines. We try
+# both.
 #
-# *Width.* A residual layer keeps its width, so a wider network needs a wider input: the points are padded with zeros to the width of the
-# network. Nothing is added to the data but room.
+# *Width.* A residual layer keeps its width, so a wider network needs a wider input. The points are padded with zeros
+# to the width of the network. This adds room to the data, and nothing else.
 
 # %%
-plain = rl.Condition(depth=depth, points=points, batch_size=batch_size, updates=study_updates, learning_rate=learning_rate)
-conditions = {"width 2": plain, "polar": replace(plain, chart="polar"), "polar, unwound": replace(plain, chart="unwound")}
-conditions |= {f"width {width}": replace(plain, width=width) for width in widths}
-runs = rl.study(conditions, seeds=range(study_seeds), device=device)
+plain = rl.Condition(
+    depth=depth, points=points, batch_size=batch_size, updates=study_updates, learning_rate=learning_rate
+)
+charts = [replace(plain, chart=chart) for chart in ("cartesian", "polar", "unwound")]
+wider = [replace(plain, width=width) for width in widths]
+study = rl.study([*charts, *wider], seeds=range(study_seeds), device=device)
+
+
+def condition(chart, width):
+    """What tells a condition of this study from the others, as the records call it."""
+    return {"cartesian": f"width {width}", "polar": "polar", "unwound": "polar, unwound"}[chart]
+
+
+settings = zip(study.runs["chart"], study.runs["width"], strict=True)
+runs = study.runs.assign(condition=[condition(*each) for each in settings])
 
 # %%
-counts = {name: (int(run.solved.sum()), study_seeds) for name, run in runs.items()}
-intervals = {name: wilson(*count) for name, count in counts.items()}
-colours = {name: figures.CLASSES[2] if "polar" in name else figures.NETWORKS["C1"] for name in counts}
-fig = drawn.successes(counts, intervals, groups=colours)
-figures.save(fig, "section4_charts_and_width")
+successes = shares(runs, ["condition", "chart"])
+fig = section4.successes(successes)
+save(fig, "section4_charts_and_width")
 plt.show()
 
 # %% tags=["nbval-ignore-output"]
-success_table(runs)
+success_table(runs, ["condition"])
+
+
+# %%
+def against_plain(conditions, plain):
+    """Success under these conditions against the plain one, seed by seed: McNemar's test, p with Holm's correction."""
+    solved = runs.pivot(index="seed", columns="condition", values="solved")
+    tests = [asdict(mcnemar(solved["width 2"], solved[name])) for name in conditions]
+    table = pd.DataFrame(tests, index=[f"{name} less {plain}" for name in conditions])
+    return table.assign(p_holm=pd.Series(holm(table["p"].to_dict())))
+
+
+def effects(tests):
+    """The difference in success, with its interval, for each row of `against_plain`."""
+    return {name: (test.difference, *test.interval) for name, test in tests.iterrows()}
+
+
+def at_zero_error(conditions):
+    """The share of seeds at 0.0 % error, with its interval, under each of these conditions."""
+    chosen = successes.set_index("condition").loc[conditions]
+    return {row.Index: {"at 0.0 %": row.share, "interval": [row.low, row.high]} for row in chosen.itertuples()}
+
 
 # %% tags=["nbval-check-output"]
-pairs = {f"{name} less Cartesian": mcnemar(runs["width 2"].solved, runs[name].solved) for name in ("polar", "polar, unwound")}
-p = holm({name: pair.p for name, pair in pairs.items()})
-straight = conditions["polar, unwound"].sample()
-lines = LogisticRegression(C=1e6, max_iter=1000).fit(straight.x, straight.label)
+tests = against_plain(["polar", "polar, unwound"], "Cartesian")
+unwound = charts[-1].sample()
+straight = LogisticRegression(C=1e6, max_iter=1000).fit(unwound.x, unwound.label)
+only_one = tests[["only_second", "only_first"]]
 notebook.decide(
     "polar-easy",
-    ledger.effects({name: (pair.difference, *pair.interval) for name, pair in pairs.items()}, p),
+    rules.effects(effects(tests), tests["p_holm"]),
     {
-        **{name: {"at 0.0 %": counts[name][0] / study_seeds, "interval": intervals[name]} for name in ("width 2", "polar", "polar, unwound")},
-        "seeds that only polar solves, only Cartesian": {name: [pair.only_second, pair.only_first] for name, pair in pairs.items()},
-        "exact McNemar p, Holm": p,
-        "a linear classifier on the unwound input": lines.score(straight.x, straight.label),
+        **at_zero_error(["width 2", "polar", "polar, unwound"]),
+        "seeds that only polar solves, only Cartesian": {name: [*counts] for name, *counts in only_one.itertuples()},
+        "exact McNemar p, Holm": tests["p_holm"].to_dict(),
+        "a linear classifier on the unwound input": straight.score(unwound.x, unwound.label),
     },
-    protocol=f"{study_seeds} paired seeds, order 1, depth {depth}, {study_updates} updates; success is 0.0 % error on all {points} points",
+    protocol=f"{study_seeds} paired seeds, order 1, depth {depth}, {study_updates} updates; success is 0.0 % error on "
+    f"all {points} points",
 )
 
 # %% tags=["nbval-check-output"]
-pairs = {f"width {w} less width 2": mcnemar(runs["width 2"].solved, runs[f"width {w}"].solved) for w in widths}
-p = holm({name: pair.p for name, pair in pairs.items()})
+wide = [f"width {width}" for width in widths]
+tests = against_plain(wide, "width 2")
 notebook.decide(
     "width-easier",
-    ledger.effects({name: (pair.difference, *pair.interval) for name, pair in pairs.items()}, p),
-    {
-        **{name: {"at 0.0 %": counts[name][0] / study_seeds, "interval": intervals[name]} for name in ["width 2"] + [f"width {w}" for w in widths]},
-        "exact McNemar p, Holm": p,
-    },
-    protocol=f"{study_seeds} paired seeds, zero-padded input, order 1, depth {depth}, {study_updates} updates; success is 0.0 % error",
+    rules.effects(effects(tests), tests["p_holm"]),
+    {**at_zero_error(["width 2", *wide]), "exact McNemar p, Holm": tests["p_holm"].to_dict()},
+    protocol=f"{study_seeds} paired seeds, zero-padded input, order 1, depth {depth}, {study_updates} updates; success "
+    "is 0.0 % error",
 )
 
 # %% [markdown]
 # ## Locally Linear Embedding
 #
-# The paper says that Locally Linear Embedding finds the charts of the spiral with ease, its nearest neighbours being a flexible
-# nonlinearity. We take scikit-learn's, over neighbourhood sizes that span the useful range, to one and to two components, and ask for two
-# things: can a linear classifier tell the arms apart in the embedding, and does a coordinate of it run along each arm as a chart's must
-# (rank correlation with the position on the arm, the worse of the two arms)? The method never sees a label. But its neighbourhoods may
-# reach from one arm to the other, and where they do the method is fed wrong geometry; the condition is checked point by point.
+# The paper says that Locally Linear Embedding finds the charts of the spiral with ease, because its nearest neighbours
+# are a flexible nonlinearity. We take the one of scikit-learn, to one and to two components, over neighbourhood sizes
+# that span the useful range. We ask two questions. Can a linear classifier tell the arms apart in the embedding? Does a
+# coordinate of the embedding run along each arm, as that of a chart must? The second is measured by the rank
+# correlation with the position on the arm, for the worse of the two arms. The method never sees a label. But its
+# neighbourhoods may reach from one arm to the other. Where they do, the method is given wrong geometry. Whether they do
+# is checked at every point.
 
 # %%
-cloud, label, position = spiral.x.cpu().double().numpy(), spiral.label.cpu().numpy(), spiral.position.cpu().numpy()
-accuracy, order = {}, {}
-for components in (1, 2):
-    name = f"{components} component{'s' * (components > 1)}"
-    for k in neighbours:
-        embed = LocallyLinearEmbedding(n_neighbors=k, n_components=components, eigen_solver="dense")
-        y = embed.fit_transform(cloud) * len(cloud) ** 0.5  # to unit variance: the classifier's penalty has a scale
-        classifier = LogisticRegression(C=1e6, max_iter=1000).fit(y, label)
-        accuracy.setdefault(name, []).append(classifier.score(y, label))
-        along = [max(abs(rank_correlation(c[label == arm], position[label == arm])) for c in y.T) for arm in (0, 1)]
-        order.setdefault(name, []).append(min(along))
+cloud, label = spiral.x.cpu().double().numpy(), spiral.label.cpu().numpy()
+position = spiral.position.cpu().numpy()
 nearest = NearestNeighbors(n_neighbors=max(neighbours)).fit(cloud).kneighbors(return_distance=False)
-crossing = [bool((label[nearest[:, :k]] != label[:, None]).any()) for k in neighbours]
+
+
+def embedded(components, k):
+    """The quality of Locally Linear Embedding with k neighbours, as a row of a table."""
+    method = LocallyLinearEmbedding(n_neighbors=k, n_components=components, eigen_solver="dense")
+    y = method.fit_transform(cloud) * len(cloud) ** 0.5  # to unit variance: the classifier's penalty has a scale
+    accuracy = LogisticRegression(C=1e6, max_iter=1000).fit(y, label).score(y, label)
+    along = [max(abs(rank_correlation(c[label == arm], position[label == arm])) for c in y.T) for arm in (0, 1)]
+    crossing = bool((label[nearest[:, :k]] != label[:, None]).any())
+    settings = {"components": components, "neighbours": k, "crossing": crossing}
+    return settings | {"accuracy": accuracy, "correlation": min(along)}
+
 
 # %%
-fig = drawn.neighbourhoods(neighbours, accuracy, order, crossing)
-figures.save(fig, "section4_lle")
-plain = LogisticRegression(C=1e6).fit(cloud, label).score(cloud, label)
-print(f"a linear classifier on the input itself: {plain:.3f}")
+quality = pd.DataFrame([embedded(components, k) for components in (1, 2) for k in neighbours])
+on_input = LogisticRegression(C=1e6).fit(cloud, label).score(cloud, label)
+print(f"a linear classifier on the input itself: {on_input:.3f}")
+fig = section4.embedding_quality(quality)
+save(fig, "section4_lle")
 plt.show()
 
+# %%
+apart, crossing = quality["accuracy"] == 1, quality["crossing"]
+with_chart = apart & (quality["correlation"] > 0.99)
+within, beyond = apart[~crossing], apart[crossing]
+when = "no neighbourhood reaches the other arm, and separation is all that is asked: a chart comes with it in "
+when += f"{with_chart.sum()} of {with_chart.size} settings"
+
+
+def by_components(column, name):
+    """A column of the table, over the neighbourhood sizes, for each number of components."""
+    lists = quality.groupby("components")[column].agg(list)
+    return {f"{name}, {count} component{'s' * (count > 1)}": values for count, values in lists.items()}
+
+
 # %% tags=["nbval-check-output"]
-apart = np.array(list(accuracy.values())) == 1
-charts = apart & (np.array(list(order.values())) > 0.99)
-within, beyond = apart[:, ~np.array(crossing)], apart[:, np.array(crossing)]
-when = f"no neighbourhood reaches the other arm, and separation is all that is asked: a chart comes with it in {charts.sum()} of {charts.size} settings"
 notebook.decide(
     "lle-charts",
-    ledger.condition(int(within.sum()), within.size, int((~beyond).sum()), beyond.size, when=when),
+    rules.condition(int(within.sum()), within.size, int((~beyond).sum()), beyond.size, when=when),
     {
         "neighbourhood sizes": list(neighbours),
-        **{f"accuracy, {name}": row for name, row in accuracy.items()},
-        **{f"rank correlation with the position on the arm, {name}": row for name, row in order.items()},
-        "neighbourhoods reach the other arm": crossing,
-        "control, accuracy on the input": plain,
+        **by_components("accuracy", "accuracy"),
+        **by_components("correlation", "rank correlation with the position on the arm"),
+        "neighbourhoods reach the other arm": crossing[quality["components"] == 1].tolist(),
+        "control, accuracy on the input": on_input,
     },
-    protocol="scikit-learn's LLE on the spiral, then logistic regression; separation: no point misclassified; a chart: rank correlation above 0.99",
+    protocol="scikit-learn's LLE on the spiral, then logistic regression; separation: no point misclassified; a chart: "
+    "rank correlation above 0.99",
 )
 
 # %% [markdown]
-# The two halves of the claim come apart. While every neighbourhood stays on its arm, the graph of neighbours falls into two pieces, and the
-# embedding's first coordinate tells the pieces apart and is constant on each: the arms are separated, by connectedness alone, and their charts
-# are not found. Where neighbourhoods do bridge the arms, a coordinate appears that runs along both arms at once, which is a chart, and does not
-# tell them apart. Both in one embedding is the exception among these settings.
+# The claim has two halves, and they do not hold together. While every neighbourhood stays on its arm, the graph of
+# neighbours falls into two pieces. The first coordinate of the embedding tells the pieces apart and is constant on
+# each. So the arms are separated, but only because they are not connected. Their charts are not found. Where
+# neighbourhoods do connect the arms, there is a coordinate that runs along both arms at once. This is a chart, but it
+# does not tell the arms apart. Few of these settings give both in one embedding.
 
 # %% [markdown]
 # ## Near and far
 #
-# Two points of one class may be far apart in the input and close in the learned metric; two points of different classes near in the input
-# and far apart in the learned metric. Learned distance here is the Euclidean distance at the output, the chord to which Eq. 13 adds up
-# along straight output lines. Its scale means nothing by itself, so a pair's ratio of learned to input distance is taken relative to the
-# network's own median pair. Fixed in advance: *far* pairs are the quarter of the pairs of one class that are farthest apart in the input,
-# *near* pairs the quarter of the pairs of two classes that are nearest. All seeds count, whether they reach 0.0 % error or not; those that
-# do, and the untrained networks, stand beside.
+# Two points of one class may be far apart in the input and close in the learned metric. Two points of different classes
+# may be near in the input and far apart in the learned metric. Learned distance means here the Euclidean distance at
+# the output, which is the sum that Eq. 13 gives along straight lines at the output. Its scale means nothing by itself.
+# So the ratio of learned to input distance of a pair is taken relative to the median pair of the same network. Fixed in
+# advance: *far* pairs are the quarter of the pairs of one class that are farthest apart in the input. *Near* pairs are
+# the quarter of the pairs of two classes that are nearest. All seeds count, whether they reach 0.0 % error or not. The
+# seeds that do, and the untrained networks, are shown beside them.
 
 # %%
-chosen = spiral.x[:: max(1, points // 250)]
-kind = spiral.label[:: max(1, points // 250)]
+stride = max(1, points // 250)
+chosen, chosen_label = spiral.x[::stride], spiral.label[::stride]
 i, j = torch.triu_indices(len(chosen), len(chosen), 1, device=device)
-distance, same = (chosen[i] - chosen[j]).norm(dim=1), kind[i] == kind[j]
+distance, same = (chosen[i] - chosen[j]).norm(dim=1), chosen_label[i] == chosen_label[j]
 far = same & (distance >= distance[same].quantile(0.75))
 near = ~same & (distance <= distance[~same].quantile(0.25))
 
-medians = {"untrained": {"one class, far": [], "two classes, near": []}, "trained": {"one class, far": [], "two classes, near": []}}
-start = [rl.CkNetwork([2] * (depth + 1), seed=s, device=device) for s in range(study_seeds)]
-learnt = [runs["width 2"].network(s) for s in range(study_seeds)]
-for state, networks in (("untrained", start), ("trained", learnt)):
-    for network in networks:
-        y = network.to(device).coordinates(chosen)[-1].detach()
-        ratio = ((y[i] - y[j]).norm(dim=1) / distance).log2()
-        medians[state]["one class, far"].append(float(ratio[far].median() - ratio.median()))
-        medians[state]["two classes, near"].append(float(ratio[near].median() - ratio.median()))
-medians = {state: {kind: np.array(values) for kind, values in kinds.items()} for state, kinds in medians.items()}
 
 # %%
-y = learnt[runs["width 2"].typical()].coordinates(chosen)[-1]
-pairs = torch.stack([distance, (y[i] - y[j]).norm(dim=1)], 1)
-fig = drawn.near_far(pairs[same][::17], pairs[~same][::17], medians)
-figures.save(fig, "section4_near_far")
+def learned_distance(net):
+    """The distance at the output, for all pairs of the chosen points."""
+    y = net.to(device).coordinates(chosen)[-1].detach()
+    return (y[i] - y[j]).norm(dim=1)
+
+
+def median_ratios(net):
+    """For each kind of pairs, the median log2 ratio of learned to input distance, relative to the median pair."""
+    ratio = (learned_distance(net) / distance).log2()
+    kinds = {"one class, far": far, "two classes, near": near}
+    return {name: float(ratio[pairs].median() - ratio.median()) for name, pairs in kinds.items()}
+
+
+# %%
+learnt = study.trained(plain)
+rows = []
+for s in range(study_seeds):
+    untrained = rl.CkNetwork([2] * (depth + 1), seed=s, device=device)
+    for state, net in (("untrained", untrained), ("trained", learnt.network(s))):
+        for pairs, value in median_ratios(net).items():
+            rows.append({"state": state, "seed": s, "pairs": pairs, "value": value})
+ratios = pd.DataFrame(rows)
+
+# %%
+both = torch.stack([distance, learned_distance(learnt.network(learnt.typical_seed))], 1)
+fig = section4.near_far(both[same][::17], both[~same][::17], ratios)
+save(fig, "section4_near_far")
 plt.show()
 
+
+# %%
+def median_and_interval(table):
+    """The median over the seeds with its interval, for each kind of pairs."""
+    return {row.pairs: (row.median, row.low, row.high) for row in medians(table, ["pairs"]).itertuples()}
+
+
+ratios_trained = ratios[ratios["state"] == "trained"]
+solved = ratios_trained["seed"].map(dict(zip(learnt.seeds, learnt.solved.tolist(), strict=True)))
+is_far = ratios_trained["pairs"] == "one class, far"
+claimed = {False: "expansion of near pairs, two classes", True: "contraction of far pairs, one class"}
+gains = ratios_trained.assign(
+    pairs=is_far.map(claimed), value=ratios_trained["value"].where(~is_far, -ratios_trained["value"])
+)
+of_solved = median_and_interval(ratios_trained[solved]) if solved.any() else dict.fromkeys(ratios["pairs"], "none")
+
 # %% tags=["nbval-check-output"]
-trained_medians = medians["trained"]
-learned = {"contraction of far pairs, one class": -trained_medians["one class, far"]}
-learned["expansion of near pairs, two classes"] = trained_medians["two classes, near"]
-solved = runs["width 2"].solved.cpu().numpy()
 notebook.decide(
     "near-far",
-    ledger.effects({name: median_interval(values) for name, values in learned.items()}),
+    rules.effects(median_and_interval(gains)),
     {
-        "median log2 ratio, trained": {name: median_interval(values) for name, values in trained_medians.items()},
-        "the same, seeds at 0.0 % error": {k: median_interval(v[solved]) if solved.any() else "none" for k, v in trained_medians.items()},
-        "control, untrained": {name: median_interval(values) for name, values in medians["untrained"].items()},
+        "median log2 ratio, trained": median_and_interval(ratios_trained),
+        "the same, seeds at 0.0 % error": of_solved,
+        "control, untrained": median_and_interval(ratios[ratios["state"] == "untrained"]),
     },
-    protocol=f"{study_seeds} seeds, 250 points, medians with bootstrap 95 % intervals; ratios relative to each network's median pair",
+    protocol=f"{study_seeds} seeds, 250 points, medians with bootstrap 95 % intervals; ratios relative to each "
+    "network's median pair",
 )
 
 # %% [markdown]
 # ## Is the learned metric curved?
 #
-# At constant width it is not. Where $P$ is invertible, $g = P^{\mathsf T} P$ says that the network is an isometry from the input with $g$
-# onto a piece of Euclidean space, and curvature does not survive an isometry: the Riemann tensor
+# At constant width it is not. Where $P$ is invertible, $g = P^{\mathsf T} P$ says that the network is an isometry from
+# the input with $g$ onto a piece of Euclidean space. An isometry keeps curvature. So the Riemann tensor
 #
-# $$R_{abcd} = g_{ae}\bigl(\partial_c \Gamma^e{}_{db} - \partial_d \Gamma^e{}_{cb} + \Gamma^e{}_{cf}\Gamma^f{}_{db} - \Gamma^e{}_{df}\Gamma^f{}_{cb}\bigr)$$
+# $$R_{abcd} = g_{ae}\bigl(\partial_c \Gamma^e{}_{db} - \partial_d \Gamma^e{}_{cb}
+# + \Gamma^e{}_{cf}\Gamma^f{}_{db} - \Gamma^e{}_{df}\Gamma^f{}_{cb}\bigr)$$
 #
-# vanishes, however much the ellipses of $g$ turn and stretch. All that the network learns is *where* the flat space is folded and
-# stretched, not a curved geometry. It takes an output wider than the input to make a curved surface, and then the curvature is the one that
-# the Gauss equation finds from outside, from the second fundamental form of the image. `riemann` differentiates the metric field,
-# `gauss_equation` the map; the two share no formula.
+# vanishes, however much the ellipses of $g$ turn and stretch. The network does not learn a curved geometry. It learns
+# only *where* the flat space is folded and stretched. A curved surface needs an output that is wider than the input.
+# Its curvature is the one that the Gauss equation finds from outside, from the second fundamental form of the image.
+# `riemann` differentiates the metric field, `gauss_equation` the map. They have no formula in common.
 #
 # Rounding is judged against the size of the terms that cancel, $|g|\,|\Gamma|^2$ at each point.
+
+
+# %%
+def metric_field(net):
+    """The metric at the input, as a function of points (n, d)."""
+    return lambda x: rl.pullback_metrics(net, x)[0]
+
+
+def relative_curvature(net, at):
+    """The largest entry of the Riemann tensor at these points, against the size of its terms."""
+    field = metric_field(net)
+    parts = riemann(field, at), christoffel(field, at), field(at)
+    R, gamma, g = (part.flatten(1).abs().amax(1) for part in parts)
+    return float((R / (g * gamma**2)).max())
+
 
 # %%
 flat = {f"order {k}, width {d}": rl.CkNetwork([d] * 6, order=k, step=0.3, **f64) for k in (1, 2) for d in (2, 3)}
 flat |= {"order 0, width 2": rl.CkNetwork([2] * 4, order=0, **f64), "trained, width 2": trained}
 curved = {f"output of width {d}": rl.CkNetwork([2, 2, 2, d], order=[1, 1, 0], step=0.3, **f64) for d in (3, 5)}
-errors, controls = {}, {}
-for name, net in (flat | curved).items():
-    at = sample.x[5::50] if net.widths[0] == 2 else 0.5 * torch.randn(20, 3, dtype=torch.float64, device=device)
-    field = lambda x, net=net: rl.pullback_metrics(net, x)[0]  # noqa: E731
-    R, gamma, g = (part.flatten(1).abs().amax(1) for part in (riemann(field, at), christoffel(field, at), field(at)))
-    (errors if name in flat else controls)[name] = float((R / (g * gamma**2)).max())
-    if name in curved:
-        errors[f"Gauss equation, {name}"] = deviation(riemann(field, at), gauss_equation(transition(net), at))
+errors, controls, on_spiral = {}, {}, sample.x[5::50]
+for name, net in flat.items():
+    on_plane = net.widths[0] == 2
+    at = on_spiral if on_plane else 0.5 * torch.randn(20, 3, dtype=torch.float64, device=device)
+    errors[name] = relative_curvature(net, at)
+for name, net in curved.items():
+    controls[name] = relative_curvature(net, on_spiral)
+    from_outside = gauss_equation(net.requires_grad_(False)[:], on_spiral)
+    from_inside = riemann(metric_field(net), on_spiral)
+    errors[f"Gauss equation, {name}"] = relative_error(from_inside, from_outside)
 
 # %%
 side = torch.linspace(-1.5, 1.5, 61, dtype=torch.float64, device=device)
 square = torch.stack(torch.meshgrid(side, side, indexing="xy"), -1)
-surface = curved["output of width 3"]
-R = riemann(lambda x: rl.pullback_metrics(surface, x)[0], square.reshape(-1, 2))
-K = R[:, 0, 1, 0, 1] / torch.linalg.det(rl.pullback_metrics(surface, square.reshape(-1, 2))[0])
-fig = drawn.curvature(square, K.view(61, 61), title="a network from the plane to three dimensions")
-figures.save(fig, "section4_curvature")
+at, field = square.reshape(-1, 2), metric_field(curved["output of width 3"])
+K = riemann(field, at)[:, 0, 1, 0, 1] / torch.linalg.det(field(at))
+fig = section4.curvature(square, K.view(61, 61), title="a network from the plane to three dimensions")
+save(fig, "section4_curvature")
 plt.show()
 
 # %% tags=["nbval-check-output"]
 notebook.decide(
     "flatness",
-    ledger.identity(errors, controls, tolerance=1e-8),
+    rules.identity(errors, controls, tolerance=1e-8),
     {"flat": list(flat), "curved (control)": controls, "tolerance, relative": 1e-8},
-    protocol="Riemann tensor by automatic differentiation of the metric field at 20 points, against the size of its terms; float64",
+    protocol="Riemann tensor by automatic differentiation of the metric field at 20 points, against the size of its "
+    "terms; float64",
 )
 
 # %% [markdown]
 # ## What the classifier does not see: the gauge
 #
-# Replace the last coordinates $x^{(L)}$ by $A x^{(L)}$ and the readout $W$ by $W A^{-1}$, for any invertible $A$. Every logit stays as it
-# is, and so does every probability; no training loss can prefer one $A$ to another. But Eq. 8 puts the Euclidean metric on the new
-# coordinates, and $g$ becomes $P^{\mathsf T} A^{\mathsf T} A P$. Statements about learned distance are statements about a gauge, unless the
-# output metric changes with it. Two that do: the *logit* metric $W^{\mathsf T} W$, the length of the change in the logits, and the *Fisher*
-# metric $W^{\mathsf T} (\operatorname{diag} p - p p^{\mathsf T}) W$, the distance of the predicted distributions. The second knows only
-# what the softmax does; with two classes it has rank at most 1, as there is only one number to predict.
+# Replace the last coordinates $x^{(L)}$ by $A x^{(L)}$ and the readout $W$ by $W A^{-1}$, for any invertible $A$. Every
+# logit stays as it is, and so does every probability. No training loss can prefer one $A$ to another. But Eq. 8 puts
+# the Euclidean metric on the new coordinates, and $g$ becomes $P^{\mathsf T} A^{\mathsf T} A P$. So statements about
+# learned distance depend on the choice of $A$, the gauge, unless the output metric changes with it. Two output metrics
+# do. The *logit* metric $W^{\mathsf T} W$ is the length of the change in the logits. The *Fisher* metric
+# $W^{\mathsf T} (\operatorname{diag} p - p p^{\mathsf T}) W$ is the distance between the predicted distributions. The
+# Fisher metric knows only what the softmax does. With two classes it has rank at most 1, because there is only one
+# number to predict.
+
+
+# %%
+def metrics_by_output(f, readout):
+    """For a map f and a readout of its image: the logits, and the metrics at the input by three output metrics."""
+    logits = f(sample.x) @ readout.mT + trained.readout.bias
+    p = logits.softmax(1)
+    scores = readout - (p @ readout)[:, None]  # the gradients of log p_j; their mean square is the Fisher metric
+    output = {"logit": readout.mT @ readout, "Fisher": scores.mT @ (p[..., None] * scores), "Euclidean": None}
+    found = {kind: rl.pullback_metric(f, sample.x, output_metric=eta) for kind, eta in output.items()}
+    return {"logits": logits} | found
+
 
 # %%
 torch.manual_seed(seed)
 A = torch.randn(2, 2, dtype=torch.float64, device=device) + 2 * torch.eye(2).to(sample.x)
-image, W, b = transition(trained), trained.readout.weight, trained.readout.bias
-gauges = {"as trained": (image, W), "after A": (lambda x: image(x) @ A.mT, W @ torch.linalg.inv(A))}
-g = {}
-for name, (f, readout) in gauges.items():
-    logits = f(sample.x) @ readout.mT + b
-    p = logits.softmax(1)
-    scores = readout - (p @ readout)[:, None]  # of each class: the gradient of log p, whose mean square is the Fisher metric
-    output = {"Euclidean": None, "logit": readout.mT @ readout, "Fisher": scores.mT @ (p[..., None] * scores)}
-    g[name] = {kind: rl.pullback_metric(f, sample.x, output_metric=eta) for kind, eta in output.items()} | {"logits": logits}
-first, second = g.values()
-errors = {kind: deviation(second[kind], first[kind]) for kind in ("logits", "logit", "Fisher")}
-controls = {"Euclidean": deviation(second["Euclidean"], first["Euclidean"])}
-values = torch.linalg.eigvalsh(first["Fisher"])
+W = trained.readout.weight
+as_trained = metrics_by_output(trained[:], W)
+after_A = metrics_by_output(lambda x: trained[:](x) @ A.mT, W @ torch.linalg.inv(A))
+errors = {kind: relative_error(after_A[kind], as_trained[kind]) for kind in as_trained}
+controls = {"Euclidean": errors.pop("Euclidean")}
+unchanged = list(errors)
+values = torch.linalg.eigvalsh(as_trained["Fisher"])
 errors["second eigenvalue of the Fisher metric"] = float(values[:, 0].abs().max() / values[:, 1].max())
 
 # %% tags=["nbval-check-output"]
 notebook.decide(
     "gauge",
-    ledger.identity(errors, controls),
+    rules.identity(errors, controls),
     {
-        "unchanged by A": list(errors)[:3],
+        "unchanged by A": unchanged,
         "changed by A: g, Euclidean, relative": controls["Euclidean"],
         "rank of the Fisher metric, at most": int((values > 1e-10 * values.max()).sum(1).max()),
     },
-    protocol="one trained network and the same classifier after a random change of output coordinates, all points of the spiral, float64",
+    protocol="one trained network and the same classifier after a random change of output coordinates, all points of "
+    "the spiral, float64",
 )
 
 # %%

@@ -15,24 +15,25 @@
 # %% [markdown]
 # # §7.1 Untangling the spiral: Figure 2
 #
-# The paper trains four networks of width 2 on one spiral: a plain network ($C^0$), a residual one ($C^1$), one with a momentum term ($C^2$),
-# and a residual network whose identity is left out on the way into layer 6. It shows one run of each, says that all four separate the classes
-# without error, and reads off the pictures that $C^1$ and $C^2$ move the points smoothly from layer to layer while $C^0$ does not, that in $C^2$ the
-# classes pass through each other, and that the output representation is flat.
+# The paper trains four networks of width 2 on one spiral: a plain network ($C^0$), a residual network ($C^1$), a network with a momentum term
+# ($C^2$), and a residual network whose identity is left out on the way into layer 6. It shows one run of each. It says that all four separate the
+# classes without error. From the pictures it concludes that $C^1$ and $C^2$ move the points smoothly from layer to layer while $C^0$ does not, that
+# in $C^2$ the classes pass through each other, and that the output representation is flat.
 #
-# It names the activation (tanh), the initialisation (Glorot) and the width. It does not give the number of points or layers, the formula of the
-# spiral, the optimiser, the learning rate or the seed; ours stand in the next cell. One run proves little. So each kind of network is trained from
-# many seeds, and again with one setting changed at a time; the figures draw a typical run, and the verdicts come from all of them.
+# The paper names the activation (tanh), the initialisation (Glorot) and the width. It does not give the number of points or layers, the formula of
+# the spiral, the optimiser, the learning rate or the seed. Ours are in the next cell and in `Condition`. One run proves little. So each kind of
+# network is trained from many seeds, and again with one setting changed at a time. The figures draw a typical run; the verdicts use all runs.
 #
 # **Protocol**, fixed before looking. Success is 0.0 % training error on all points. Every condition trains the same seeds on the same data.
-# Proportions carry Wilson 95 % intervals, medians bootstrap 95 % intervals; differences are paired by seed, with an effect size beside every p-value and
-# Holm's correction within a claim. Runs that fail are counted, and nothing is conditioned on success without the unconditioned figure beside it.
+# Shares carry Wilson 95 % intervals, medians carry bootstrap 95 % intervals. Differences are paired by seed. Every p-value has an effect size
+# beside it and Holm's correction within a claim. Runs that fail are counted. Where a number is restricted to the runs that succeed, the number for
+# all runs stands beside it.
 
 # %% tags=["parameters"]
 seeds: int = 100  # networks of each kind, in every condition
 depth: int = 10  # layers
 updates: int = 3000  # Adam updates
-brief: int = 600  # updates in the sensitivity strips, which vary one of the settings below at a time
+brief: int = 600  # Adam updates where one setting varies, and where the identity is left out in each layer in turn
 turns: list = [0.75, 1.0, 1.25, 1.5]  # of each arm
 depths: list = [6, 10, 16]  # layers
 rates: list = [0.0033, 0.01, 0.03]  # learning rate at the start; cosine decay to 0
@@ -42,308 +43,326 @@ device: str = "cpu"  # where the networks are trained
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
-import torch
 
 import riemlib as rl
-from riemlib import evidence, figures, ledger, notebook
-from riemlib.figures import spirals
-from riemlib.figures import studies as draw
+from riemlib.companion import figures, notebook, rules, statistics
+from riemlib.companion.figures import section7
+from riemlib.companion.figures import studies as draw
+from riemlib.companion.statistics import MEDIAN, SHARE, labelled, select
+from riemlib.companion.studies import plain_layer, without_identity
 
-notebook.opening("§7.1 Smoothness", device=device, time="about four minutes; kept shards make it seconds")
+notebook.opening("§7.1 Smoothness", device=device, time="about four minutes; seconds where results are kept")
 
 # %% [markdown]
 # ## The data and the networks
 #
-# Two arms, $r = 0.1 + 0.9\,t$, half a turn apart. The step is 1, as in the paper's trained networks; the four differ only in `order`. A study trains
-# each of them from every seed and measures what it finds; its shards run in parallel and are kept, so that running this page again takes seconds.
+# Each arm is $r = 0.1 + 0.9\,t$, and the two arms are half a turn apart. The step is 1, as in the networks that the paper trains. The four networks
+# differ only in `order`. A study trains each of them from every seed and measures the trained networks. Its results are tables with a row for each
+# number. They are kept on disk, so that running this notebook again takes seconds.
+
 
 # %%
-kinds = {"C0": lambda depth: 0, "C1": lambda depth: 1, "C2": lambda depth: 2, "mixed": lambda depth: (1,) * 5 + (0,) + (1,) * (depth - 6)}
+def four_kinds(condition):
+    """The four networks of Figure 2, with the other settings of a condition."""
+    return [*(replace(condition, order=order) for order in (0, 1, 2)), without_identity(condition, layer=6)]
+
+
 base = rl.Condition(depth=depth, updates=updates)
-four = {name: replace(base, order=order(depth)) for name, order in kinds.items()}
-runs = rl.study(four, seeds=range(seeds), measures=["smoothness", "flatness"], device=device)
+kinds = four_kinds(base)
+trained = rl.study(kinds, seeds=range(seeds), measures=["roughness", "turning", "probe"], device=device)
 
 # %% [markdown]
 # ## How many of them succeed
 #
-# The run drawn below is, of the seeds with the least error, the one whose loss at the end of training is the median: typical of the runs that come
-# closest, which for $C^0$ are not typical of $C^0$ at all.
+# The run drawn below is typical of the runs with the least error: among these it has the median loss at the end of training. For $C^0$ few runs
+# have so small an error, so the run drawn is not typical of $C^0$ as a whole.
 
 # %% tags=["nbval-ignore-output"]
-evidence.success_table(runs)
+statistics.success_table(trained.runs, ["network"])
 
 # %%
 sample, curve = base.sample(), base.sample(5 * base.points)
-drawn = {name: run.network(run.typical()) for name, run in runs.items()}
-errors = {name: float((net(sample.x).argmax(1) != sample.label).float().mean()) for name, net in drawn.items()}
-assert all(abs(errors[name] - float(run.error[run.typical()])) < 1e-6 for name, run in runs.items())  # the error, counted anew
 
 
-# %%
-def figure_2(letter, name):
-    run = runs[name]
-    share = f"{int(run.solved.sum())} of {len(run.seeds)} seeds reach 0.0 %"
-    title = f"Figure 2{letter}: {name}, seed {run.seeds[run.typical()]}, error {errors[name]:.1%} ({share})"
-    fig = spirals.untangling(drawn[name], sample, curve=curve, title=title)
-    figures.save(fig, f"figure_2{letter}_{name}")
+def figure_2(letter, condition):
+    networks = trained.trained(condition)
+    seed, solved = networks.typical_seed, int(networks.solved.sum())
+    net = networks.network(seed)
+    error = float((net(sample.x).argmax(1) != sample.label).float().mean())
+    assert abs(error - float(networks.error[networks.typical()])) < 1e-6  # the error that training found, counted again
+    share = f"{solved} of {seeds} seeds reach 0.0 %"
+    title = f"Figure 2{letter}: {condition.network}, seed {seed}, error {error:.1%} ({share})"
+    fig = section7.untangling(net, sample, curve=curve, title=title)
+    figures.save(fig, f"figure_2{letter}_{condition.network}")
     plt.show()
 
 
 # %% [markdown]
 # ## Figure 2a: the plain network, $x^{(l+1)} = f(x^{(l)};l)$
 #
-# One panel a layer, each in the coordinates of that layer; the dashed line in the last is where the readout is undecided. Below, both coordinates
-# of the outlined particles against the layer.
+# One panel per layer, in the coordinates of that layer. The dashed line in the last panel is where the readout is undecided. Below, both
+# coordinates of the outlined particles against the layer.
 
 # %%
-figure_2("a", "C0")
+figure_2("a", kinds[0])
 
 # %% [markdown]
 # ## Figure 2b: the residual network, $x^{(l+1)} = x^{(l)} + f(x^{(l)};l)$
 
 # %%
-figure_2("b", "C1")
+figure_2("b", kinds[1])
 
 # %% [markdown]
 # ## Figure 2c: the second-order network, $x^{(l+1)} = x^{(l)} + f(x^{(l)};l) + \delta x^{(l-1)}$
 #
-# The momentum term carries the points on. What moves here is a point and its difference together, so two points may share their coordinates at a
-# layer and still be told apart (§3 shows why); the curves of the two classes may cross.
+# The momentum term adds the last displacement to the next one. The state of this network is a point together with its difference from the layer
+# before. So two points may have the same coordinates at a layer and still be told apart (§3 shows why), and the curves of the two classes may cross.
 
 # %%
-figure_2("c", "C2")
+figure_2("c", kinds[2])
 
 # %% [markdown]
 # ## Figure 2d: the residual network without the identity into layer 6
 
 # %%
-figure_2("d", "mixed")
+figure_2("d", kinds[3])
 
 # %% [markdown]
 # ## Do all four reach 0.0 %?
 #
-# The same four networks with one setting changed at a time: the turns of the spiral, the depth, the learning rate by a factor 3 each way. These strips
-# are trained for fewer updates, and the last panel shows what that costs. The verdict is taken where training is longest, which favours the paper: it
-# does not say how long it trained.
+# The same four networks with one setting changed at a time: the turns of the spiral, the depth, the learning rate by a factor of 3 each way, and
+# the number of updates. Where another setting than the updates varies, networks are trained for fewer updates; the last column of panels shows how
+# much success that costs. The verdict is taken where training is longest, which favours the paper, since the paper does not say how long it trained.
 
 # %%
-grid = {
-    "turns": {value: {"turns": value} for value in turns},
-    "depth": {value: {"depth": value} for value in depths},
-    "learning rate": {value: {"learning_rate": value} for value in rates},
-    "updates": {value: {"updates": value} for value in (brief, updates)},
-}
-conditions = {}
-for setting, values in grid.items():
-    for value, change in values.items():
-        for name, order in kinds.items():
-            conditions[setting, value, name] = replace(base, **{"updates": brief, **change}, order=order(change.get("depth", depth)))
-varied = rl.study(conditions, seeds=range(seeds), measures=["smoothness"], device=device)
-
-
-# %%
-def over_grid(number):
-    return {s: {value: {name: number(varied[s, value, name]) for name in kinds} for value in values} for s, values in grid.items()}
-
-
-def middle(values):
-    return evidence.median_interval(values[values.isfinite()])
-
-
-success = over_grid(lambda run: evidence.proportion(run.solved))
-rough = over_grid(lambda run: middle(run.measured["roughness"]))
-at_base = {"turns": base.turns, "depth": depth, "learning rate": base.learning_rate, "updates": brief}
-fig = draw.strips({"seeds at 0.0 % error": success, "roughness (median)": rough}, base=at_base, shares=["seeds at 0.0 % error"])
+settings = ["turns", "depth", "learning_rate", "updates"]
+middle = replace(base, updates=brief)
+varied = [
+    *(replace(middle, turns=value) for value in turns),
+    *(replace(middle, depth=value) for value in depths),
+    *(replace(middle, learning_rate=value) for value in rates),
+    *(replace(middle, updates=value) for value in (brief, updates)),
+]
+conditions = [kind for condition in varied for kind in four_kinds(condition)]
+around = rl.study(conditions, seeds=range(seeds), measures=["roughness"], device=device)
+strips = statistics.strips(around["roughness"], middle.settings(), settings)
+fig = draw.strips(strips, middle.settings(), measure="roughness")
 figures.save(fig, "sensitivity")
 plt.show()
 
 # %% [markdown]
 # ### A negative control
 #
-# A disc inside an annulus. A homeomorphism of the plane keeps the disc surrounded, so no line can part the images: a network of width 2 whose
-# layers are all certified charts (§2) must fail here, however it is trained. A network that folds, or one that moves on phase space, need not.
+# A disc inside an annulus. A homeomorphism of the plane keeps the disc surrounded, so no line can separate the images. Therefore a network of width
+# 2 whose layers are all certified as charts (§2) must fail here, however it is trained. A network that folds, or one that moves on phase space, may
+# succeed.
 
 # %%
 ring = rl.Condition(data="annulus", depth=depth, updates=brief)
-controls = {"C0": replace(ring, order=0), "C1": ring, "C1, step 1/10": replace(ring, step=0.1), "C2": replace(ring, order=2)}
-surrounded = rl.study(controls, seeds=range(seeds), measures=["certificates"], device=device)
-charts = {name: run.measured["certified"] == 1 for name, run in surrounded.items() if name != "C2"}  # on x itself
+controls = [replace(ring, order=0), ring, replace(ring, step=0.1), replace(ring, order=2)]
+control = rl.study(controls, seeds=range(seeds), measures=["certified"], device=device)["certified"]
+control["charts"] = (control["value"] == 1) & (control["network"] != "C2")  # C2 is a map of phase space, not of x
+control["solved by charts"] = control["charts"] & control["solved"]
+counts = control.groupby(["network", "step"], sort=False)[["solved", "charts", "solved by charts"]].sum()
 
 # %% tags=["nbval-check-output"]
-for name, run in surrounded.items():
-    certified = f"; all layers certified in {int(charts[name].sum())}, of which {int((charts[name] & run.solved).sum())}" if name in charts else ""
-    print(f"annulus, {name}: {int(run.solved.sum())} of {seeds} at 0.0 %{certified}")
-solved_by_charts = sum(int((certified & surrounded[name].solved).sum()) for name, certified in charts.items())
-assert solved_by_charts == 0 and sum(int(certified.sum()) for certified in charts.values()) > 0
+for (name, step), (solved, charts, both) in counts.iterrows():
+    name = name if step == 1 else f"{name}, step 1/{1 / step:.0f}"
+    certified = f"; all layers certified in {charts}, of which {both}" if name != "C2" else ""
+    print(f"annulus, {name}: {solved} of {seeds} at 0.0 %{certified}")
+certified_networks, solved_by_charts = int(counts["charts"].sum()), int(counts["solved by charts"].sum())
+assert solved_by_charts == 0 and certified_networks > 0
 
 # %% tags=["nbval-check-output"]
-shares = {name: evidence.proportion(run.solved) for name, run in runs.items()}
+success = statistics.shares(trained.runs, ["network"])
+grid = statistics.shares(around.runs, ["network", *settings]).groupby("network")["share"].agg(["min", "max"])
 notebook.decide(
     "all-zero-error",
-    ledger.mostly(shares, what="0.0 % error"),
+    rules.mostly(labelled(success, "{network}", SHARE), what="0.0 % error"),
     {
-        **{name: {"at 0.0 %": share, "interval": interval} for name, (share, *interval) in shares.items()},
-        "seeds from which all four reach it": int(torch.stack([run.solved for run in runs.values()]).all(0).sum()),
-        "median error": {name: float(run.error.nanmedian()) for name, run in runs.items()},
-        "over the grid, least and most": {name: [f([varied[k].solved.double().mean().item() for k in varied if k[2] == name]) for f in (min, max)] for name in kinds},
-        "diverged, all conditions": sum(len(run.diverged) for run in varied.values()),
-        "control, annulus: certified charts that solve it": [solved_by_charts, sum(int(certified.sum()) for certified in charts.values())],
+        **{row.network: {"at 0.0 %": row.share, "interval": [row.low, row.high]} for row in success.itertuples()},
+        "seeds from which all four reach it": trained.runs.groupby("seed")["solved"].all().sum(),
+        "median error": trained.runs.groupby("network", sort=False)["error"].agg(statistics.median).to_dict(),
+        "over the grid, least and most": labelled(grid.reset_index(), "{network}", ["min", "max"]),
+        "diverged, all conditions": around.runs["diverged"].sum(),
+        "control, annulus: certified charts that solve it": [solved_by_charts, certified_networks],
     },
-    protocol=f"{seeds} seeds a condition, {depth} layers, {base.points} points, batch {base.batch_size}, {updates} updates (grid: {brief}); most: the interval lies above one half.",
+    protocol=f"{seeds} seeds a condition, {depth} layers, {base.points} points, batch {base.batch_size}, "
+    f"{updates} updates (grid: {brief}); most: the interval lies above one half.",
 )
 
 # %% [markdown]
 # ## Smooth or sharp
 #
-# A measure of what the eye reads off Figure 2, on 4000 points along the arms: the *roughness*
+# The *roughness* measures what the eye sees in Figure 2, on 4000 points along the arms:
 #
-# $$\rho = \sum_{l,n}\lVert x^{(l+1)} - 2x^{(l)} + x^{(l-1)}\rVert^2 \Big/ \sum_{l,n}\lVert x^{(l+1)} - x^{(l)}\rVert^2,$$
+# $$\rho = \sum_{l,n}\lVert x^{(l+1)} - 2x^{(l)} + x^{(l-1)}\rVert^2 \Big/ \sum_{l,n}\lVert x^{(l+1)} - x^{(l)}\rVert^2.$$
 #
-# 0 where points move straight on, 4 where they jump to and fro. `topology.roughness` is this line. Ratios compare it between networks of the same seed.
+# It is 0 where points move straight on at constant speed, and 4 where they jump to and fro. `curves.roughness` computes it. We compare networks of
+# the same seed by the ratio of their roughness.
 
 # %%
-roughness = {name: run.measured["roughness"] for name, run in runs.items()}
-panels = {"4000 points along the arms": {name: (roughness[name], run.solved, middle(roughness[name])) for name, run in runs.items()}}
-fig = draw.distributions(panels, ylabel="roughness ρ")
+rough = trained["roughness"]
+fig = draw.distributions(rough, ylabel="roughness ρ", title="4000 points along the arms")
 figures.save(fig, "roughness")
 plt.show()
 
-
 # %%
-def rougher(smooth, runs, only=None):
-    rows = slice(None) if only is None else only
-    return evidence.shift(runs[smooth].measured["roughness"][rows].log(), runs["C0"].measured["roughness"][rows].log())
-
-
-pairs = {f"C0 against {name}": rougher(name, runs) for name in ("C1", "C2")}
-adjusted = evidence.holm({name: pair.p for name, pair in pairs.items()})
-cells = [{name: varied[setting, value, name] for name in kinds} for setting, values in grid.items() for value in values]
-turned = sum(rougher(name, cell).low <= 0 for cell in cells for name in ("C1", "C2"))
+pairs = statistics.one_claim(
+    [statistics.compare(rough, "network", other, "C0", log=True).assign(network=other) for other in ("C1", "C2")]
+)
+in_strips = statistics.one_claim(
+    [statistics.compare(strips, "network", other, "C0", by=["setting", "at"], log=True) for other in ("C1", "C2")]
+)
+exceptions = int((in_strips["low"] <= 0).sum())
 
 # %% tags=["nbval-check-output"]
-found = ledger.effects({name: pair.interval for name, pair in pairs.items()}, adjusted)
+name = "C0 against {network}"
+found = rules.effects(labelled(pairs, name, MEDIAN), labelled(pairs, name, "p_holm"))
+when = "in every setting of the grid"
 notebook.decide(
     "smoother-layers",
-    ledger.given(found, turned, 2 * len(cells), when="in every setting of the grid", otherwise="it is not shown"),
+    rules.given(found, exceptions, len(in_strips), when=when, otherwise="it is not shown"),
     {
-        **{f"log ratio of roughness, {name}": {"median": p.median, "interval": [p.low, p.high], "effect": p.effect, "p (Holm)": adjusted[name], "pairs": p.n} for name, p in pairs.items()},
-        "median roughness": {name: middle(values)[0] for name, values in roughness.items()},
-        "the same, seeds at 0.0 %": {name: float(roughness[name][run.solved].median()) if run.solved.any() else "none" for name, run in runs.items()},
-        "settings of the grid where it holds": [2 * len(cells) - turned, 2 * len(cells)],
+        **statistics.effects(pairs, f"log ratio of roughness, {name}", pairs="n"),
+        "median roughness": labelled(statistics.medians(rough, ["network"]), "{network}", "median"),
+        "the same, seeds at 0.0 %": statistics.medians_of_solved(rough, "network"),
+        "settings of the grid where it holds": [len(in_strips) - exceptions, len(in_strips)],
     },
-    protocol=f"{seeds} paired seeds; log ratios, medians with bootstrap intervals, Wilcoxon's signed-rank test with Holm's correction, rank-biserial effect size.",
+    protocol=f"{seeds} paired seeds; log ratios, medians with bootstrap intervals, "
+    "Wilcoxon's signed-rank test with Holm's correction, rank-biserial effect size.",
 )
 
 # %% [markdown]
 # ## Do the classes pass through each other?
 #
-# Two arms whose images cross at a layer hold two points, one of each class, with the same coordinates there. A first-order network computes the
-# next layer from these coordinates alone, so it can never part them again; a second-order one still has their differences. So: the arms' images
-# cross at some layer, and the network classifies the whole arms in the end, 40 000 points of them: two points that share their coordinates lie
-# between the 1000 it was trained on. Crossings are checked on ever finer samplings, since the chords between sampled points may cross where the curves
-# do not.
+# Where the images of the two arms cross at a layer, two points, one of each class, have the same coordinates there. A first-order network computes
+# the next layer from these coordinates alone, so it can never separate the two points again. A second-order network still has their differences.
+# So we ask two things: whether the images of the arms cross at some layer, and whether the network classifies the whole arms correctly in the end.
+# For the second we take 40 000 points along the arms, because two points with the same coordinates lie between the 1000 training points.
+# A crossing is checked on finer and finer samplings, because the chords between sampled points may cross where the curves do not.
 
 # %%
-compared = rl.study({name: four[name] for name in ("C1", "C2")}, seeds=range(seeds), measures=["crossings"], device=device)
-crossing = {name: run.measured["crosses"] for name, run in compared.items()}
-separated = {name: run.measured["error along the arms"] == 0 for name, run in compared.items()}
-passes = {name: (crossing[name] > 0).any(1) & separated[name] for name in compared}
-apart = {name: crossing[name][separated[name]] for name in compared if separated[name].any()}
-shown = {"arms cross, all seeds": crossing, "arms cross, seeds that separate them": apart}
-fig = draw.through_layers(shown, shares=list(shown))
+compared = rl.study(kinds[1:3], seeds=range(seeds), measures=["crosses", "error along the arms"], device=device)
+crosses, ends = compared["crosses"], compared["error along the arms"]
+arms = statistics.at_some_layer(crosses, crosses["value"] > 0).rename(columns={"value": "crosses"})
+arms = arms.merge(ends[["network", "seed", "value"]], on=["network", "seed"])
+arms["separated"] = arms["value"] == 0
+arms["passes"] = arms["crosses"] & arms["separated"]
+apart = crosses.merge(arms.loc[arms["separated"], ["network", "seed"]])
+panels = {"arms cross, all seeds": crosses, "arms cross, seeds that separate them": apart}
+fig = draw.through_layers(panels, mean=list(panels))
 figures.save(fig, "crossings")
 plt.show()
 
 # %% tags=["nbval-check-output"]
+passes, crossing = (statistics.shares(arms, ["network"], column) for column in ("passes", "crosses"))
+passing = labelled(passes, "{network}", SHARE)
+at_layer = select(crosses, network="C2").groupby("layer")["value"].sum()
 notebook.decide(
     "classes-pass",
-    ledger.only(
-        evidence.proportion(passes["C2"]), int(passes["C1"].sum()), seeds,
+    rules.happens_only_in(
+        passing["C2"], labelled(passes, "{network}", "count")["C1"], seeds,
         what="the arms cross at some layer and are told apart in the end", where="C2 networks", elsewhere="C1 networks",
     ),
     {
-        "C2: cross and are separated": evidence.proportion(passes["C2"]),
-        "C1: cross and are separated": evidence.proportion(passes["C1"]),
-        "of the seeds that separate the whole arms, that cross": {name: [int(passes[name].sum()), int(separated[name].sum())] for name in passes},
-        "cross at some layer, separated or not": {name: evidence.proportion((crossing[name] > 0).any(1)) for name in crossing},
-        "C2: most common layer": int(crossing["C2"].nansum(0).argmax()),
+        **labelled(passes, "{network}: cross and are separated", SHARE),
+        "of the seeds that separate the whole arms, that cross":
+            arms.groupby("network")[["passes", "separated"]].sum().T.to_dict("list"),
+        "cross at some layer, separated or not": labelled(crossing, "{network}", SHARE),
+        "C2: most common layer": at_layer.idxmax(),
     },
-    protocol=f"{seeds} seeds; arms of 2000 points each, crossings followed through three refinements of 32; separated: no error on 40 000 points along the arms.",
+    protocol=f"{seeds} seeds; arms of 2000 points each, crossings followed through three refinements of 32; "
+    "separated: no error on 40 000 points along the arms.",
 )
 
 # %% [markdown]
 # ## Leaving the identity out
 #
-# The paper leaves it out on the way into layer 6: the network called *mixed* above. Here it is left out in each layer in turn, with the budget of the
-# sensitivity strips, and compared with the residual network ($C^1$) of the same budget.
+# The paper leaves the identity out on the way into layer 6: the network called *mixed* above. Here it is left out in each layer in turn, with the
+# number of updates of the panels above, and compared with the residual network ($C^1$) trained for the same number of updates.
 
 # %%
-plain_at = {l: replace(base, updates=brief, order=(1,) * l + (0,) + (1,) * (depth - 1 - l)) for l in range(depth)}
-moved = rl.study(plain_at, seeds=range(seeds), measures=["smoothness"], device=device)
-success_at = {l + 1: evidence.proportion(run.solved) for l, run in moved.items()}
-rough_at = {l + 1: middle(run.measured["roughness"]) for l, run in moved.items()}
-same = {name: varied["updates", brief, name] for name in ("C0", "C1")}
-reference = {name: (float(run.solved.double().mean()), middle(run.measured["roughness"])[0]) for name, run in same.items()}
-fig = draw.positions(success_at, rough_at, reference=reference)
+one_plain = [without_identity(middle, layer) for layer in range(1, depth + 1)]
+moved = rl.study(one_plain, seeds=range(seeds), measures=["roughness"], device=device)["roughness"]
+moved["plain_layer"] = moved["order"].map(plain_layer)
+same = select(strips, setting="updates", at=brief, network=["C0", "C1"])
+fig = draw.positions(moved, same, measure="roughness")
 figures.save(fig, "plain_layer")
 plt.show()
 
+# %%
+residual = select(same, network="C1")
+middles = statistics.medians(moved, ["plain_layer"])
+position = statistics.shares(moved, ["plain_layer"]).assign(median=middles["median"])
+change = statistics.compare_success(moved, residual, ["plain_layer"])
+worse = int(((change["difference"] < 0) & (change["p_holm"] < 0.05)).sum())
+at_position = {
+    f"plain layer {row.plain_layer}": {"at 0.0 %": row.share, "interval": [row.low, row.high], "roughness": row.median}
+    for row in position.itertuples()
+}
+
 # %% tags=["nbval-check-output"]
-against = {l + 1: evidence.mcnemar(same["C1"].solved, run.solved) for l, run in moved.items()}
-adjusted = evidence.holm({str(l): pair.p for l, pair in against.items()})
-worse = sum(pair.difference < 0 and adjusted[str(l)] < 0.05 for l, pair in against.items())
-found = ledger.mostly({"the plain layer sixth, as in the paper": shares["mixed"]}, what="0.0 % error")
+sixth, sixth_rough = labelled(success, "{network}", SHARE)["mixed"], select(rough, network="mixed")["value"]
+found = rules.mostly({"the plain layer sixth, as in the paper": sixth}, what="0.0 % error")
+fewer = "significantly fewer seeds succeed than without it"
 notebook.decide(
     "mixed-untangles",
-    ledger.given(found, worse, depth, when="wherever the plain layer stands", otherwise="significantly fewer seeds succeed than without it"),
+    rules.given(found, worse, len(change), when="wherever the plain layer stands", otherwise=fewer),
     {
-        f"layer 6, {updates} updates": {"at 0.0 %": shares["mixed"], "roughness": middle(roughness["mixed"])[0]},
-        **{f"plain layer {l}": {"at 0.0 %": share, "interval": interval, "roughness": rough_at[l][0]} for l, (share, *interval) in success_at.items()},
-        "no plain layer (C1)": reference["C1"],
-        "change in success against C1": {l: [pair.difference, *pair.interval] for l, pair in against.items()},
-        "p (McNemar, Holm)": adjusted,
+        f"layer 6, {updates} updates": {"at 0.0 %": sixth, "roughness": statistics.median_interval(sixth_rough)[0]},
+        **at_position,
+        "no plain layer (C1)": [residual["solved"].mean(), statistics.median_interval(residual["value"])[0]],
+        "change in success against C1": labelled(change, "{plain_layer}", ["difference", "low", "high"]),
+        "p (McNemar, Holm)": labelled(change, "{plain_layer}", "p_holm"),
     },
-    protocol=f"{seeds} seeds a position, the same as for C1; {brief} updates but for the first line; most: the Wilson interval lies above one half.",
+    protocol=f"{seeds} seeds a position, the same as for C1; {brief} updates but for the first line; "
+    "most: the Wilson interval lies above one half.",
 )
 
 # %% [markdown]
 # ## Is the output flat?
 #
-# Two readings. *Separable*: the accuracy of a linear probe, fitted anew to the coordinates of each layer. *Straight*: the total curvature of the
-# arms' images, in radians; a straight image has 0, an arm of the input turns by about one full turn.
+# "Flat" can mean two things. *Separable*: the accuracy of a linear probe, fitted to the coordinates of each layer. *Straight*: the total curvature
+# of the images of the arms, in radians. A straight image has 0; an arm of the input turns by about one full turn.
 
 # %%
-turning = {name: run.measured["turning"] for name, run in runs.items()}
-probe = {name: run.measured["probe"] for name, run in runs.items()}
-fig = draw.through_layers({"accuracy of a linear probe": probe, "total curvature of an arm (rad)": turning}, shares=["accuracy of a linear probe"])
+turning, probe = trained["turning"], trained["probe"]
+panels = {"accuracy of a linear probe": probe, "total curvature of an arm (rad)": turning}
+fig = draw.through_layers(panels, mean=["accuracy of a linear probe"])
 figures.save(fig, "flatness_by_layer")
 plt.show()
 
+# %%
+separable = statistics.compare(probe, "layer", 0, depth, by=["network"]).assign(reading="separable")
+straight = statistics.compare(turning, "layer", depth, 0, by=["network"], log=True).assign(reading="straight")
+both = statistics.one_claim([separable, straight])
+bent = int((straight["low"] <= 0).sum())
+ends = select(turning, layer=[0, depth]).groupby(["network", "layer"], sort=False)["value"].agg(statistics.median)
+
 # %% tags=["nbval-check-output"]
-separable = {f"{name} separable": evidence.shift(values[:, 0], values[:, -1]) for name, values in probe.items()}
-straight = {f"{name} straight": evidence.shift(values[:, -1].log(), values[:, 0].log()) for name, values in turning.items()}
-both = separable | straight
-adjusted = evidence.holm({name: pair.p for name, pair in both.items()})
-found = ledger.effects({name: pair.interval for name, pair in separable.items()}, adjusted)
-bent = sum(pair.low <= 0 for pair in straight.values())
+name = "{network} {reading}"
+p = labelled(both, name, "p_holm")
+flat = {"when": "in the sense that a hyperplane separates the classes", "otherwise": "the arms are not straightened"}
 notebook.decide(
     "flattened-output",
-    ledger.given(found, bent, len(straight), when="in the sense that a hyperplane separates the classes", otherwise="the arms are not straightened"),
+    rules.given(rules.effects(labelled(separable, name, MEDIAN), p), bent, len(straight), **flat),
     {
-        "gain of a linear probe, input to output": {name: [p.median, p.low, p.high] for name, p in separable.items()},
-        "log ratio of total curvature, input to output": {name: [p.median, p.low, p.high] for name, p in straight.items()},
-        "median total curvature, input and output": {name: [float(v[:, 0].nanmedian()), float(v[:, -1].nanmedian())] for name, v in turning.items()},
-        "the same at the output, seeds at 0.0 %": {name: float(v[runs[name].solved, -1].median()) if runs[name].solved.any() else "none" for name, v in turning.items()},
-        "effect size": {name: p.effect for name, p in both.items()},
-        "p (Holm)": adjusted,
+        "gain of a linear probe, input to output": labelled(separable, name, MEDIAN),
+        "log ratio of total curvature, input to output": labelled(straight, name, MEDIAN),
+        "median total curvature, input and output": labelled(ends.unstack().reset_index(), "{network}", [0, depth]),
+        "the same at the output, seeds at 0.0 %": statistics.medians_of_solved(select(turning, layer=depth), "network"),
+        "effect size": labelled(both, name, "effect"),
+        "p (Holm)": p,
     },
-    protocol=f"{seeds} seeds; logistic regression on the training points at each layer; curvature on 2000 points an arm. Above 0: flatter at the output.",
+    protocol=f"{seeds} seeds; logistic regression on the training points at each layer; "
+    "curvature on 2000 points an arm. Above 0: flatter at the output.",
 )
 
 # %% [markdown]
-# So "flat" holds in the sense that a hyperplane separates the classes at the output, and the figure above says for straightness what the eye sees in
-# Figure 2: whether the arms are straightened out, or crumpled into two heaps on either side of a line. The metric of the output is flat by
-# definition, and that of every other layer as well (§4).
+# So "flat" holds in the sense that a hyperplane separates the classes at the output. The figure above decides whether the output is also straight:
+# whether the arms are straightened out, or crumpled into two heaps on either side of a line, as Figure 2 suggests. The metric of the output is flat
+# by definition, and so is that of every other layer (§4).
 
 # %%
-notebook.closing(seeds=f"0 to {seeds - 1}", drawn={name: run.seeds[run.typical()] for name, run in runs.items()})
+notebook.closing(seeds=f"0 to {seeds - 1}", drawn={kind.network: trained.trained(kind).typical_seed for kind in kinds})

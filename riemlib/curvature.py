@@ -35,15 +35,19 @@ def ball_preimages(
     jacobian = vmap(jacfwd(lambda x: f(x[None])[0]))
     J = jacobian(centres)
     first = centres[:, None] + radius * torch.linalg.solve(J[:, None], u[..., None])[..., 0]
-    x = centres[:, None].expand_as(first).reshape(-1, 2)
+    start = x = centres[:, None].expand_as(first).reshape(-1, 2)
+    lost = torch.zeros_like(x[:, :1], dtype=torch.bool)  # where Newton's method left the branch; f is given finite points only
     image, J = f(centres)[:, None], J.repeat_interleave(count, 0)
     for stage in range(1, stages + 1):
         target = (image + radius * stage / stages * u).reshape(-1, 2)
         for _ in range(NEWTON):
             x = x - torch.linalg.solve_ex(J, (f(x) - target)[..., None])[0][..., 0]
+            lost = lost | ~x.isfinite().all(1, keepdim=True)
+            x = torch.where(lost, start, x)
             J = jacobian(x)
-        x = torch.where((f(x) - target).norm(dim=1, keepdim=True) <= 1e-6 * radius, x, torch.nan)
-    return first, x.view_as(first)
+        lost = lost | ~((f(x) - target).norm(dim=1, keepdim=True) <= 1e-6 * radius)
+        x = torch.where(lost, start, x)
+    return first, x.masked_fill(lost, torch.nan).view_as(first)
 
 
 def christoffel(metric: Field, x: Float[Tensor, "points dim"]) -> Float[Tensor, "points dim dim dim"]:
@@ -58,7 +62,7 @@ def christoffel(metric: Field, x: Float[Tensor, "points dim"]) -> Float[Tensor, 
 
 
 def riemann(metric: Field, x: Float[Tensor, "points dim"]) -> Float[Tensor, "points dim dim dim dim"]:
-    r"""The Riemann tensor of a metric field, all indices lowered, (n, d, d, d, d):
+    r"""The Riemann tensor of a metric field, all indices lowered, (n, d, d, d, d) (section 4):
 
     $R_{abcd} = \tfrac12(\partial_b\partial_c g_{ad} + \partial_a\partial_d g_{bc}
     - \partial_a\partial_c g_{bd} - \partial_b\partial_d g_{ac})

@@ -78,7 +78,7 @@ def jacobians(net: CkNetwork, x: Float[Tensor, "points _"]) -> list[Float[Tensor
 def pushforward(
     net: CkNetwork, x: Float[Tensor, "points _"], layer: int = 0, *, differentiable: bool = False
 ) -> Float[Tensor, "points out _"]:
-    """P of Eq. 12, (n, d_L, s_l): the product of the Jacobians from the last layer (leftmost) down to `layer`, onto x^(L).
+    """P of Eq. 12 (Def. 4.2), (n, d_L, s_l): the product of the Jacobians from the last layer (leftmost) down to `layer`, onto x^(L).
 
     `differentiable` as in `geometry`. Errors: ValueError for a layer outside 0 to L.
     """

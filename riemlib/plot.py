@@ -72,7 +72,7 @@ def layer_grid(count: int, *, columns: int = 4, width: float = 8.0, name: str = 
         ax.set_visible(i < count)
         ax.set_title(name.format(i))
         ax.set_aspect("equal", adjustable="datalim")
-    return fig, axes.flat[:count]
+    return fig, list(axes.flat[:count])
 
 
 def square_limits(ax: Axes, x: Tensor | np.ndarray, margin: float = 0.12) -> None:
@@ -89,7 +89,7 @@ def square_limits(ax: Axes, x: Tensor | np.ndarray, margin: float = 0.12) -> Non
 def scatter_classes(ax: Axes, x: Tensor | np.ndarray, label: Tensor | np.ndarray, size: float = 3.0, **settings) -> None:
     """The points x, (n, 2), each in the colour of its class. `settings` go to `ax.scatter`."""
     x, label = as_array(x), as_array(label)
-    for c in np.unique(label):
+    for c in np.unique(label).tolist():
         ax.scatter(*x[label == c].T, s=size, color=class_colour(c), linewidths=0, **settings)
 
 

@@ -179,8 +179,8 @@ def _minibatches(seeds: Sequence[int], n: int, batch_size: int) -> Iterator[Tens
 def _compiled(losses, ensemble: Ensemble, rows: Tensor):
     """`losses` compiled and tried once. Where this machine cannot compile, `losses` as it is, with a warning."""
     try:
-        compiled = torch.compile(losses)
-        torch.autograd.grad(compiled(rows).sum(), [part.requires_grad_() for part in ensemble.parts])
+        compiled, parts = torch.compile(losses), [part.requires_grad_() for part in ensemble.parts]
+        torch.autograd.grad(compiled(rows).sum(), parts)
     except Exception as reason:  # no compiler, or one that fails: the many ways are torch's own
         warnings.warn(f"torch.compile does not work here ({type(reason).__name__}); going on without it", RuntimeWarning, stacklevel=3)
         return losses

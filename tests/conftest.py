@@ -13,6 +13,13 @@ settings.register_profile("riemlib", derandomize=True, deadline=None, max_exampl
 settings.load_profile("riemlib")
 
 
+def pytest_configure() -> None:
+    """The kernels of nbval start side by side, in several workers."""
+    from riemlib.companion import kernels  # here, after the hook
+
+    kernels.for_nbval()
+
+
 @pytest.fixture
 def cuda() -> torch.device:
     """A CUDA device; the test is skipped where there is none."""

@@ -1,15 +1,13 @@
 """Sections 5 and 6: group and bundle laws on random frames, metrics and group elements; Eqs. 14 and 15 against autograd."""
 
-import math
-
 import hypothesis.strategies as st
 import pytest
 import torch
 from hypothesis import given, settings
+from reference import CASES, network, points
 
 import riemlib as rl
-from riemlib import flow, ledger
-from riemlib.bundles import act_on_frame, act_on_metric, adjoint, backpropagate, covectors, error_covector, group_elements, transition
+from riemlib.bundles import act_on_frame, act_on_metric, backpropagate, change_of_frame, covectors, error_covector, group_elements
 
 POINTS = 5
 TIGHT = 1e-10
@@ -66,9 +64,9 @@ def test_multiplying_from_the_left_is_not_a_right_action(seed, dim):
 @given(seeds, dims)
 def test_action_is_free_and_transitive_on_fibres(seed, dim):
     e, f, h = draw(seed, dim, 3)
-    assert off(act_on_frame(e, transition(e, f)), f) < TIGHT  # one orbit
-    assert off(transition(e, act_on_frame(e, h)), h) < TIGHT  # reached by one h alone
-    assert off(transition(e, e), torch.eye(dim, dtype=torch.float64)) < TIGHT
+    assert off(act_on_frame(e, change_of_frame(e, f)), f) < TIGHT  # one orbit
+    assert off(change_of_frame(e, act_on_frame(e, h)), h) < TIGHT  # reached by one h alone
+    assert off(change_of_frame(e, e), torch.eye(dim, dtype=torch.float64)) < TIGHT
 
 
 @laws
@@ -112,7 +110,7 @@ def test_a_class_of_frame_and_metric_is_one_bilinear_form(seed, dim):
     g, (u, v) = metric(root), (vectors[..., :1], vectors[..., -1:])
 
     def form(e, g):  # the components of u and v in the frame, contracted with g
-        return transition(e, u.expand_as(e)).mT @ g @ transition(e, v.expand_as(e))
+        return change_of_frame(e, u.expand_as(e)).mT @ g @ change_of_frame(e, v.expand_as(e))
 
     moved = act_on_frame(e, h)
     assert off(form(moved, act_on_metric(h, g, inverse=True)), form(e, g)) < TIGHT
@@ -147,27 +145,12 @@ def test_eq_14_in_the_wrong_order_is_not_eq_10():
 
 # Equation 15
 
-CASES = {
-    "order 0": {"order": 0},
-    "order 1": {"order": 1},
-    "order 2": {"order": 2},
-    "order 3": {"order": 3},
-    "mixed orders": {"order": [1, 2, 0, 3, 3]},
-    "graded steps": {"order": 2, "step": [0.1, 0.2, 0.4, 0.2, 0.1]},
-    "shared weights": {"order": 2, "shared": True},
-    "changing widths": {"order": [0, 2, 0, 1, 0], "widths": [3, 4, 4, 2, 2, 5]},
-    "relu": {"order": 1, "activation": "relu"},
-    "a callable": {"order": 3, "activation": torch.sin},
-}
 
-
-def problem(widths=(3,) * 6, **settings):
-    generator = torch.Generator().manual_seed(11)
-    net = rl.CkNetwork(widths, classes=3, seed=5, dtype=torch.float64, **settings)
-    with torch.no_grad():  # biases too must be nowhere near 0
-        for b in net.biases:
-            b.copy_(0.3 * torch.randn(b.shape, dtype=b.dtype, generator=generator))
-    return net, torch.randn(9, widths[0], dtype=torch.float64, generator=generator), torch.randint(3, (9,), generator=generator)
+def problem(case=None):
+    """A network of three classes, nine points, and a label for each."""
+    case = case or dict(widths=[3] * 6)
+    net = network(**case, classes=3, seed=5)
+    return net, points(9, case["widths"][0]), torch.randint(3, (9,), generator=torch.Generator().manual_seed(11))
 
 
 def autograd(net, x, label):
@@ -177,18 +160,18 @@ def autograd(net, x, label):
 
 @pytest.mark.parametrize("case", CASES)
 def test_eq_15_is_automatic_differentiation(case):
-    net, x, label = problem(**CASES[case])
+    net, x, label = problem(CASES[case])
     found, expected = backpropagate(net, x, label), autograd(net, x, label)
     assert list(found) == list(expected) == [name for name, _ in net.named_parameters()]
+    assert max(float(gradient.abs().max()) for gradient in expected.values()) > 1e-3  # not all zero: a ReLU can be off everywhere
     for name, gradient in expected.items():
-        assert gradient.abs().max() > 1e-6  # nothing is compared with 0
         assert found[name].shape == gradient.shape
         assert (found[name] - gradient).abs().max() < TIGHT, name
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_error_covectors_are_the_gradients_at_the_states(case):
-    net, x, label = problem(**CASES[case])
+    net, x, label = problem(CASES[case])
     swept = covectors(net, x, error_covector(net, x, label)[:, None])
     states = net.states(x.requires_grad_())
     gradients = torch.autograd.grad(torch.nn.functional.cross_entropy(net.readout(states[-1][:, : net.widths[-1]]), label), x)
@@ -210,7 +193,7 @@ def test_eq_15_with_the_product_reversed_is_wrong():
 
 
 def test_one_sweep_pulls_back_the_metric_and_the_error():
-    net, x, label = problem(order=2)
+    net, x, label = problem(dict(widths=[3] * 6, order=2))
     identity = torch.eye(3, dtype=torch.float64).expand(len(x), 3, 3)
     error = error_covector(net, x, label)[:, None]
     both = covectors(net, x, torch.cat([identity, error], 1))
@@ -226,85 +209,3 @@ def test_gradients_are_constants_and_leave_no_trace():
     found = backpropagate(net, x.requires_grad_(), label)
     assert not any(gradient.requires_grad for gradient in found.values())
     assert x.grad is None and all(parameter.grad is None for parameter in net.parameters())
-
-
-# At the door
-
-
-def test_refusals(untyped):
-    e, x = torch.eye(2).expand(3, 2, 2), torch.zeros(3, 2)
-    net = rl.CkNetwork([2, 2])
-    refused = {
-        "h has 1 singular": lambda: act_on_frame(e, torch.zeros(2, 2)),
-        "h has 2 singular": lambda: act_on_metric(torch.stack([torch.eye(2), torch.ones(2, 2), torch.zeros(2, 2)]), e),
-        "e has 1 singular": lambda: transition(torch.zeros(2, 2), torch.eye(2)),
-        "one size d": lambda: act_on_frame(e, torch.eye(3)),
-        "h has shape .* square": lambda: act_on_frame(e, torch.ones(3, 2)),
-        "g is not symmetric": lambda: act_on_metric(e, torch.tensor([[1.0, 1.0], [0.0, 1.0]])),
-        "g .* are needed": lambda: act_on_metric(e, torch.eye(3)),
-        "h holds a value that is not finite": lambda: act_on_frame(e, torch.full((2, 2), math.nan)),
-        "output has shape": lambda: covectors(net, x, torch.zeros(3, 1, 5)),
-        "0 to 1 is needed": lambda: backpropagate(net, x, torch.tensor([0, 1, 2])),
-        "one label for each": lambda: backpropagate(net, x, torch.tensor([0, 1])),
-    }
-    for message, call in refused.items():
-        with pytest.raises(ValueError, match=message):
-            call()
-    with pytest.raises(TypeError, match="int64"):
-        backpropagate(net, x, torch.zeros(3))
-
-
-def test_meta_device():
-    m = torch.empty(3, 2, 2, device="meta")
-    for result in (act_on_frame(m, m), act_on_metric(m, m), act_on_metric(m, m, inverse=True), transition(m, m)):
-        assert result.shape == (3, 2, 2) and result.device.type == "meta"
-    net = rl.CkNetwork([2, 2, 2], order=2, device="meta")
-    x, label = torch.empty(3, 2, device="meta"), torch.empty(3, dtype=torch.int64, device="meta")
-    assert {gradient.device.type for gradient in backpropagate(net, x, label).values()} == {"meta"}
-    assert covectors(net, x, error_covector(net, x, label)[:, None])[0].shape == (3, 1, 2)
-
-
-# The limit of many layers
-
-
-def test_adjoint_is_the_gradient_through_the_solution():
-    W, b = flow.smooth_field(2, seed=0)
-    x = torch.randn(POINTS, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).requires_grad_()
-    end = flow.solve(W, b, x)[-1]
-    p = torch.cos(end.detach())  # the gradient of sum sin(x(1))
-    (expected,) = torch.autograd.grad(end.sin().sum(), x)
-    start, found = (path[-1] for path in adjoint(W, b, end.detach(), p, at=(0.5, 0.0)))
-    assert off(start, x) < 1e-6 and off(found, expected) < 1e-6
-    assert off(adjoint(W, b, end.detach(), p, at=(0.5,))[1][0], expected) > 1e-3
-
-
-def test_covectors_converge_to_the_adjoint_with_order_one():
-    W, b = flow.smooth_field(2, seed=0)
-    x = torch.randn(POINTS, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    end = flow.solve(W, b, x)[-1]
-    exact = adjoint(W, b, end, torch.ones_like(end))[1][0]
-    errors = []
-    for depth in (64, 128):
-        net = flow.discretise(W, b, flow.partition(depth))
-        errors.append(float((covectors(net, x, torch.ones_like(end)[:, None])[0][:, 0] - exact).norm()))
-    assert 0.9 < math.log2(errors[0] / errors[1]) < 1.1
-
-
-def test_adjoint_refuses_positions_that_do_not_decrease(untyped):
-    W, b = flow.smooth_field(2, seed=0)
-    x = torch.zeros(3, 2, dtype=torch.float64)
-    with pytest.raises(ValueError, match="decreasing"):
-        adjoint(W, b, x, x, at=(0.0, 0.5))
-    with pytest.raises(ValueError, match="p has shape"):
-        adjoint(W, b, x, x[:2])
-
-
-# The rule that these sections add to the ledger
-
-
-def test_rule_given():
-    confirmed, refuted = ledger.identity({"a": 0.0}, {"b": 1.0}), ledger.identity({"a": 1.0}, {"b": 1.0})
-    assert ledger.given(confirmed, 3, 5, when="where h is invertible", otherwise="it is not").verdict == "confirmed with conditions"
-    assert ledger.given(confirmed, 0, 5, when="where h is invertible", otherwise="it is not").verdict == "confirmed"
-    assert ledger.given(confirmed, 0, 0, when="where h is invertible", otherwise="it is not").verdict == "undecided"
-    assert ledger.given(refuted, 3, 5, when="where h is invertible", otherwise="it is not").verdict == "refuted"

@@ -1,6 +1,6 @@
 """The metric in closed form against automatic differentiation of an independent recursion (Eqs. 8-13), in float64 to 1e-10."""
 
-import math
+from functools import cache
 
 import pytest
 import torch
@@ -10,12 +10,23 @@ from reference import CASES, cases, coordinates, error, jacobians, metrics, netw
 from torch.func import jacfwd, jacrev, vmap
 
 import riemlib as rl
-from riemlib.metric import condition_number, log_volume
+from riemlib.metric import backward_sweep, forward_pass
 
 TOLERANCE = 1e-10
 FAR = 1e-2  # what a control has to be off by
 
-each_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+each_case = pytest.mark.parametrize("case", CASES)
+
+
+@cache
+def by_hand(case):
+    """The network of a case, six points, and its pushforwards from every layer by automatic differentiation of the recursion."""
+    net, x = network(**CASES[case]), points(6, CASES[case]["widths"][0])
+    return net, x, pushforwards(net, x)
+
+
+def metrics_of(P, eta):
+    return [p.mT @ p if eta is None else p.mT @ eta @ p for p in P]
 
 
 def output_metrics(net, n):
@@ -25,28 +36,27 @@ def output_metrics(net, n):
 
 
 @each_case
-def test_layer_jacobians(case):
-    net, x = network(**case), points(7, case["widths"][0])
+def test_layer_jacobians_are_those_of_automatic_differentiation(case):
+    net, x, _ = by_hand(case)
     assert error(rl.jacobians(net, x), jacobians(net, x)) < TOLERANCE
 
 
 @each_case
-def test_pushforward_from_every_layer(case):
-    net, x = network(**case), points(7, case["widths"][0])
-    found = [rl.pushforward(net, x, layer) for layer in range(len(net.weights) + 1)]
-    assert error(found, pushforwards(net, x)) < TOLERANCE
+def test_the_pushforward_from_every_layer_is_that_of_automatic_differentiation(case):
+    net, x, P = by_hand(case)
+    assert error([rl.pushforward(net, x, layer) for layer in range(len(P))], P) < TOLERANCE
 
 
 @each_case
-def test_metric_at_every_layer(case):
-    net, x = network(**case), points(6, case["widths"][0])
-    etas = output_metrics(net, len(x))
-    for eta, expected in zip(etas.values(), metrics(net, x, *etas.values()), strict=True):
+def test_the_metric_at_every_layer_is_that_of_automatic_differentiation(case):
+    net, x, P = by_hand(case)
+    for eta in output_metrics(net, len(x)).values():
+        expected = metrics_of(P, eta)
         assert error(rl.pullback_metrics(net, x, eta), expected) < TOLERANCE
         assert error([rl.pullback_metric(lambda x: net.coordinates(x)[-1], x, eta)], expected[:1]) < TOLERANCE
 
 
-def test_reference_metric_of_points_or_batches():
+def test_the_metric_of_any_map_takes_points_or_batches():
     net, x = network(**CASES["mixed"]), points(6, 2)
     for eta in output_metrics(net, len(x)).values():
         expected = metrics(net, x, eta)[0]
@@ -55,7 +65,7 @@ def test_reference_metric_of_points_or_batches():
         assert error([batch, single], [expected, expected]) < TOLERANCE
 
 
-def test_reference_metric_of_modules():
+def test_the_metric_of_any_map_takes_modules():
     net, x = network(widths=[2] * 5, order=2), points(6, 2)
     A, J = net.readout.weight.detach(), pushforwards(net, x)[0]
     module = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Tanh()).double()
@@ -82,7 +92,7 @@ def product(jacobians, reverse=False):
     return P
 
 
-def test_wrong_products_differ():
+def test_products_with_one_slip_are_far_off():
     """The controls: what the paper's equations would be with one slip, each far from automatic differentiation."""
     net, x = network(widths=[2] * 6, order=1, step=0.7), points(7, 2)
     (P, *_), J = pushforwards(net, x), rl.jacobians(net, x)
@@ -108,16 +118,8 @@ def test_metric_is_not_that_of_x_alone():
     assert error([product(on_x).mT @ product(on_x)], g[:1]) > FAR
 
 
-def test_phase_space_volume_is_kept():
-    """det = 1 for a layer of order 2 on (x, D_1), whatever f is; not at order 1."""
-    net, x = network(widths=[3] * 6, order=2, step=0.7), points(7, 3)
-    inner = torch.stack(rl.jacobians(net, x)[1:])
-    assert (inner.det() - 1).abs().max() < TOLERANCE
-    assert (torch.stack(rl.jacobians(network(widths=[3] * 6, step=0.7), x)).det() - 1).abs().max() > FAR
-
-
 @given(cases(), st.integers(1, 4), st.integers(0, 10**6), st.sampled_from(["Euclidean", "one matrix", "one per point", "degenerate"]))
-def test_any_network_at_any_points(case, n, seed, eta):
+def test_any_network_has_the_metric_of_automatic_differentiation(case, n, seed, eta):
     net = network(**case)
     x = points(n, net.widths[0], seed)
     eta = output_metrics(net, n)[eta]
@@ -162,32 +164,32 @@ def test_points_do_not_see_each_other(case):
 
 
 @each_case
-def test_float32(case):
+def test_float32_keeps_five_digits(case):
     """Single precision keeps five digits of each tensor, at depths up to 10, and stays single."""
-    single, double = network(**case, dtype=torch.float32), network(**case)
-    x = points(50, case["widths"][0])
+    single, double = network(**CASES[case], dtype=torch.float32), network(**CASES[case])
+    x = points(50, double.widths[0])
     found = [*rl.pullback_metrics(single, x.float()), *rl.jacobians(single, x.float()), rl.pushforward(single, x.float())]
     expected = [*rl.pullback_metrics(double, x), *rl.jacobians(double, x), rl.pushforward(double, x)]
     assert {a.dtype for a in found} == {torch.float32}
     assert error([a.double() for a in found], expected) < 1e-4
 
 
-def test_derivatives_of_the_metric():
+def test_the_metric_can_be_differentiated():
     """∂g/∂x, which curvature needs, by forward and reverse mode through the sweep, and under vmap."""
     net, x = network(widths=[2] * 5, order=2, step=0.7), points(4, 2)
 
     def g(p):
         return rl.pullback_metrics(net, p[None])[0][0]
 
-    def by_hand(p):
+    def reference(p):
         return metrics(net, p[None])[0][0]
 
-    expected = torch.stack([jacrev(by_hand)(p) for p in x])
+    expected = torch.stack([jacrev(reference)(p) for p in x])
     assert expected.abs().max() > FAR
     assert error([vmap(jacrev(g))(x), vmap(jacfwd(g))(x)], [expected, expected]) < TOLERANCE
 
 
-def test_functions_transform():
+def test_networks_pass_through_vmap_and_jacrev():
     """vmap and jacrev pass through a network: the layers' maps, as any user of torch.func writes them."""
     net, x = network(**CASES["mixed"]), points(5, 2)
     J = vmap(jacrev(lambda p: net.coordinates(p[None])[-1][0]))(x)
@@ -204,7 +206,7 @@ def test_weights_get_no_gradient_from_a_metric():
     assert all(p.grad is None for p in net.parameters())
 
 
-def test_points_and_metric_of_another_layout():
+def test_the_layout_of_the_points_in_memory_does_not_matter():
     """Strides do not matter: transposed, sliced and expanded points."""
     net = network(widths=[2] * 4, order=2)
     x = points(6, 2)
@@ -213,99 +215,106 @@ def test_points_and_metric_of_another_layout():
         assert error(rl.pullback_metrics(net, view), rl.pullback_metrics(net, dense)) < TOLERANCE
 
 
-@pytest.mark.parametrize("dim", [1, 2, 3, 5])
-def test_squared_length(dim):
-    g, dx = spd(dim, 6), points(6, dim)
-    expected = torch.stack([sum(m[a, b] * v[a] * v[b] for a in range(dim) for b in range(dim)) for m, v in zip(g, dx, strict=True)])
-    assert error([rl.squared_length(g, dx)], [expected]) < TOLERANCE
-
-
-@pytest.mark.parametrize("dim", [1, 2, 3, 5])
-def test_balls_hold_the_vectors_of_length_radius(dim):
-    """The tip of each semi-axis is a vector of length `radius`; √λ for 1/√λ would not be. Longest first, along unit columns."""
-    g, radius = spd(dim, 20), 0.3
-    found = rl.balls(g, radius)
-    tips = found.directions * found.axes[:, None, :]
-    for i in range(dim):
-        assert error([rl.squared_length(g, tips[:, :, i])], [torch.full((20,), radius**2, dtype=g.dtype)]) < TOLERANCE
-    gram = found.directions.mT @ found.directions
-    assert error([gram], [torch.eye(dim, dtype=g.dtype).expand_as(gram)]) < TOLERANCE
-    assert (found.axes.diff(dim=1) <= 0).all()
-    # A set, not its axes alone: v = Σ c_i (axis i) with |c| = 1 has length radius too.
-    c = torch.nn.functional.normalize(points(20, dim, seed=3), dim=1)
-    assert error([rl.squared_length(g, (tips @ c[..., None])[..., 0])], [torch.full((20,), radius**2, dtype=g.dtype)]) < TOLERANCE
-    if dim > 1:
-        wrong = found.directions * (radius * torch.linalg.eigvalsh(g).sqrt())[:, None, :]
-        assert error([rl.squared_length(g, wrong[:, :, 0])], [torch.full((20,), radius**2, dtype=g.dtype)]) > 1e-3
-
-
-def test_balls_by_hand():
-    found = rl.balls(torch.diag(torch.tensor([4.0, 0.25])).double()[None], 1.0)
-    assert found.axes.tolist() == [[2.0, 0.5]]
-    assert found.directions.abs().tolist() == [[[0.0, 1.0], [1.0, 0.0]]]
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_balls_are_infinite_where_the_metric_is_degenerate(dtype):
-    """Through a bottleneck of width 1 only one axis is finite; a metric of zeros has none."""
-    net = network(widths=[3, 1, 3], order=0, dtype=dtype)
-    found = rl.balls(rl.pullback_metrics(net, points(20, 3, dtype=dtype))[0], 0.1)
-    assert found.axes.isinf().sum(1).tolist() == [2] * 20
-    assert not found.axes.isnan().any()
-    assert rl.balls(torch.zeros(2, 3, 3, dtype=dtype), 0.1).axes.isinf().all()
-    stretched = torch.diag(torch.tensor([1.0, 1e-3], dtype=dtype))[None]
-    assert rl.balls(stretched, 0.1).axes.isfinite().all()
-
-
-@pytest.mark.parametrize("dim", [1, 2, 3, 5])
-def test_condition_and_volume_are_those_of_linear_algebra(dim):
-    """torch.linalg.cond and half the log-determinant; the squared ratio of a ball's axes, and minus the logarithm of their product."""
-    g = spd(dim, 20)
-    found = condition_number(g), log_volume(g)
-    assert error([*found], [torch.linalg.cond(g), torch.linalg.slogdet(g).logabsdet / 2]) < 1e-8
-    scaled = condition_number(9 * g), log_volume(9 * g)
-    assert error([*scaled], [found[0], found[1] + dim * math.log(3)]) < 1e-8
-    assert (found[0] >= 1).all()
-
-
-def test_condition_and_volume_by_hand():
-    """Stretched by 3 and squeezed by 2 the metric has the eigenvalues 9 and 1/4: condition 36, √det = 3/2."""
-    g = rl.pullback_metric(lambda p: p * torch.tensor([3.0, -0.5]).double(), points(4, 2))
-    assert condition_number(g).tolist() == pytest.approx([36] * 4)
-    assert log_volume(g).tolist() == pytest.approx([math.log(1.5)] * 4)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_condition_and_volume_of_a_degenerate_metric(dtype):
-    """Infinite, and minus infinity, of rank 1, and of rank 0 as well."""
-    net = network(widths=[3, 1, 3], order=0, dtype=dtype)
-    for g in (rl.pullback_metrics(net, points(20, 3, dtype=dtype))[0], torch.zeros(20, 3, 3, dtype=dtype)):
-        assert log_volume(g).tolist() == [-math.inf] * 20
-        assert condition_number(g).tolist() == [math.inf] * 20
-
-
-def test_outline_lies_on_the_ball():
-    g, centres = spd(2, 5), points(5, 2)
-    curve = rl.balls(g, 0.3).outline(centres, count=33)
-    assert curve.shape == (5, 33, 2)
-    away = curve - centres[:, None]
-    length = torch.einsum("nab,nka,nkb->nk", g, away, away)
-    assert error([length], [torch.full_like(length, 0.09)]) < TOLERANCE
-    assert error([curve[:, 0]], [curve[:, -1]]) < TOLERANCE
-    turn = torch.atan2(away[..., 1], away[..., 0]).diff(dim=1)
-    assert (((turn + math.pi) % (2 * math.pi) - math.pi).sum(1).abs() - 2 * math.pi).abs().max() < 1e-6
-
-
 def test_the_networks_own_points_are_the_ones_meant():
-    """Metrics stand at x^(l) of the same points as `coordinates`: a metric of the first coordinates at wrong points is off."""
+    """The control: at other points the metric is another."""
     net, x = network(widths=[2] * 5), points(6, 2)
-    assert error(net.coordinates(x), coordinates(net, x)) < TOLERANCE
-    assert error(net.states(x), states(net, x)) < TOLERANCE
     assert error(rl.pullback_metrics(net, x + 0.1), metrics(net, x)) > FAR
 
 
-def test_cuda(cuda):
-    net, x = network(**CASES["mixed"]), points(50, 2)
-    there = rl.pullback_metrics(network(**CASES["mixed"]).to(cuda), x.to(cuda), spd(2).to(cuda))
-    assert {g.device.type for g in there} == {"cuda"}
-    assert error([g.cpu() for g in there], rl.pullback_metrics(net, x, spd(2))) < TOLERANCE
+@pytest.mark.parametrize("activation", ["tanh", "relu", torch.sin])
+def test_an_order_2_layer_keeps_the_volume_of_its_state(activation):
+    """det = 1 on (x, D_1), whatever f is; at order 1 it is not."""
+    for order, kept in ((2, True), (1, False)):
+        net, x = network(widths=[3] * 6, order=order, step=0.7, activation=activation), points(7, 3)
+        det = torch.stack(rl.jacobians(net, x)[1:]).det()
+        assert (float((det - 1).abs().max()) < TOLERANCE) is kept
+
+
+# One forward and one backward pass.
+
+
+@each_case
+def test_the_forward_pass_gives_states_and_slopes(case):
+    net, x, _ = by_hand(case)
+    found, slopes = forward_pass(net, x)
+    assert error([torch.cat(state).mT for state in found], states(net, x)) < TOLERANCE
+    for W, b, at, slope in zip(net.weights, net.biases, coordinates(net, x), slopes, strict=False):
+        z = (at @ W.mT + b).detach()
+        expected = vmap(vmap(jacrev(net.by_hand)))(z)
+        assert error([slope.mT], [expected]) < TOLERANCE
+
+
+@each_case
+def test_the_backward_sweep_is_the_product_of_jacobians(case):
+    """Two covectors at the output, one layer after the other, down to a layer in the middle and no further."""
+    net, x, P = by_hand(case)
+    rows = points(12, net.widths[-1], seed=5).unflatten(0, (6, 2))
+    expected = [rows @ p for p in P]
+    swept = list(backward_sweep(net, forward_pass(net, x)[1], rows.movedim(0, -1)))[::-1]
+    assert error([each.flatten(1, 2).movedim(-1, 0) for each in swept], expected) < TOLERANCE
+    last = len(net.weights)
+    part = list(backward_sweep(net, forward_pass(net, x)[1], rows.movedim(0, -1), layer=last // 2))
+    assert len(part) == last - last // 2 + 1
+    assert error([part[-1].flatten(1, 2).movedim(-1, 0)], [expected[last // 2]]) < TOLERANCE
+
+
+@each_case
+def test_geometry_is_coordinates_pushforwards_and_metrics_at_once(case):
+    net, x, P = by_hand(case)
+    for eta in output_metrics(net, len(x)).values():
+        found = rl.geometry(net, x, eta)
+        assert error(found.x, coordinates(net, x)) < TOLERANCE
+        assert error(found.P, P) < TOLERANCE
+        assert error(found.g, metrics_of(P, eta)) < TOLERANCE
+
+
+@each_case
+def test_balls_from_the_pushforward_are_those_of_the_metric(case):
+    """Where the metric has digits enough: the same tips up to their sign, and infinite in as many directions."""
+    net, x, _ = by_hand(case)
+    for eta in (None, spd(net.widths[-1]), spd(net.widths[-1], 6)):
+        found = rl.geometry(net, x, eta)
+        compared = 0
+        for ball, g in zip(found.balls(0.3), found.g, strict=True):
+            other, values = rl.balls(g, 0.3), torch.linalg.eigvalsh(g)
+            rank = (values > 1e-6 * values[:, -1:]).sum(1)
+            clear = (values <= 1e-14 * values[:, -1:]).sum(1) + rank == g.shape[-1]
+            clear &= rank <= net.widths[-1]
+            assert ball.axes.shape == other.axes.shape and ball.directions.shape == other.directions.shape
+            assert torch.equal(ball.axes.isinf().sum(1)[clear], (g.shape[-1] - rank)[clear])
+            finite = clear[:, None] & ball.axes.isfinite()
+            assert torch.allclose((0.3 / ball.axes[finite]) ** 2, (0.3 / other.axes[finite]) ** 2, rtol=1e-8)
+            tips = ball.directions.mT[finite] * ball.axes[finite][:, None]
+            at = finite.nonzero()[:, 0]
+            length = torch.einsum("ia,iab,ib->i", tips, g[at], tips)
+            assert torch.allclose(length, torch.full_like(length, 0.09), rtol=1e-8)
+            compared += int(finite.sum())
+        assert compared > 0
+
+
+def test_balls_from_the_pushforward_see_the_output_metric():
+    """The control: with another metric at the output they are other balls, by the root of that metric and not of its transpose."""
+    net, x = network(widths=[2] * 4), points(6, 2)
+    plain, other = rl.geometry(net, x).balls(0.3)[0], rl.geometry(net, x, spd(2)).balls(0.3)[0]
+    assert error([other.axes], [plain.axes]) > FAR
+
+
+def test_geometry_passes_through_the_network_once():
+    calls = []
+
+    def counted(z):
+        calls.append(1)
+        return torch.tanh(z)
+
+    net = network(widths=[2] * 6, order=2, activation=counted)
+    calls.clear()
+    rl.geometry(net, points(5, 2)).balls(0.1)
+    assert len(calls) == len(net.weights)
+
+
+def test_geometry_at_a_layer_is_that_of_the_rest_of_the_network():
+    net, x = network(**CASES["mixed"]), points(5, 2)
+    whole = rl.geometry(net, x)
+    for layer, state in enumerate(states(net, x)[:-1]):
+        rest = rl.geometry(net[layer:], state)
+        assert error([rest.P[0], rest.g[0]], [whole.P[layer], whole.g[layer]]) < TOLERANCE

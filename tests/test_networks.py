@@ -62,7 +62,7 @@ def test_order_2_is_eq_4():
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
-def test_differences_of_order_k(order):
+def test_the_kth_difference_of_order_k_is_f(order):
     """δ^k x = h^k f once the order is reached, with the k-th backward difference taken of the coordinates alone."""
     h = 0.8
     net, x = network(widths=[2] * 9, order=order, step=h), points(7, 2)
@@ -118,7 +118,7 @@ def test_a_name_is_its_function(name):
     assert error(network(widths=[2] * 4, activation=name).states(x), network(widths=[2] * 4, activation=function).states(x)) == 0
 
 
-def test_any_pointwise_callable():
+def test_any_pointwise_callable_is_an_activation():
     x = points(5, 2)
     expected = network(widths=[2] * 4, activation=silu).states(x)
     for activation in (silu, torch.nn.SiLU(), lambda z: z / (1 + (-z).exp())):
@@ -196,18 +196,105 @@ def test_dtype_is_the_networks(dtype):
 
 
 @each_case
-def test_float32(case):
+def test_float32_keeps_four_digits(case):
     x = points(50, case["widths"][0])
     found = network(**case, dtype=torch.float32).states(x.float())
     assert error([a.double() for a in found], states(network(**case), x)) < 1e-4
 
 
-def test_state_dict_round_trip():
-    net, other = network(seed=1, **CASES["mixed"]), network(seed=2, **CASES["mixed"])
-    other.load_state_dict(net.state_dict())
-    assert error(other.states(points(5, 2)), net.states(points(5, 2))) == 0
-
-
 def test_a_network_says_what_it_is():
     text = repr(rl.CkNetwork([2, 3, 3], order=[0, 2], step=0.5))
     assert "widths=(2, 3, 3)" in text and "orders=(0, 2)" in text and "steps=(0.5, 0.5)" in text
+
+
+# Parts of a network.
+
+
+@each_case
+def test_a_part_of_a_network_passes_through_the_states_of_the_whole(case):
+    """From layer a to layer b for all a < b, against the recursion of the whole network."""
+    net, x = network(**case), points(6, case["widths"][0])
+    whole, on_x, depth = states(net, x), coordinates(net, x), len(net.weights)
+    for a in range(depth):
+        for b in range(a + 1, depth + 1):
+            assert error(net[a:b].states(whole[a]), whole[a : b + 1]) < TOLERANCE
+            assert error([net[a:b](whole[a])], [on_x[b]]) < TOLERANCE
+
+
+def test_the_ends_of_a_part_may_be_left_out():
+    net, x = network(**CASES["mixed"]), points(6, 2)
+    whole = states(net, x)
+    assert error([net[:](x), net[:4](x), net[4:](whole[4])], [whole[9][:, :2], whole[4][:, :2], whole[9][:, :2]]) < TOLERANCE
+    assert error([net[2:8][1:4](whole[3])], [whole[6][:, :2]]) < TOLERANCE  # a part of a part
+    assert error([net[3:6](whole[3])], [whole[7][:, :2]]) > FAR
+
+
+def test_a_part_shares_the_weights_of_the_whole():
+    net, x = network(widths=[2] * 6), points(6, 2)
+    part = net[1:3]
+    assert [*part.weights] == [net.weights[1], net.weights[2]] and part.biases[0] is net.biases[1]
+    assert len([*part.parameters()]) == 4  # and no readout
+    part(x).sum().backward()
+    assert [W.grad is not None for W in net.weights] == [False, True, True, False, False]
+    before = part(x).detach()
+    with torch.no_grad():
+        net.weights[2].add_(1.0)
+    assert error([part(x)], [before]) > FAR
+    assert (part.widths, part.orders, part.steps, part.entries) == ((2, 2, 2), (1, 1), (1.0, 1.0), [1, 1, 1])
+
+
+# Networks from weights, from a row of parameters, from a file.
+
+
+@each_case
+def test_a_network_of_given_weights_follows_the_recursion_on_them(case):
+    net, x = network(**case), points(6, case["widths"][0])
+    settings = {name: value for name, value in case.items() if name in ("order", "step", "activation")}
+    found = rl.CkNetwork.from_weights([*net.weights], [*net.biases], classes=3, **settings)
+    assert error(found.states(x), states(net, x)) < TOLERANCE
+    assert found.readout.out_features == 3 and found.widths == net.widths
+    assert not {W.data_ptr() for W in found.parameters()} & {W.data_ptr() for W in net.parameters()}  # copies
+
+
+def test_a_network_of_given_weights_has_their_dtype():
+    W, b = points(2, 2, dtype=torch.float32), points(1, 2, dtype=torch.float32)[0]
+    assert {p.dtype for p in rl.CkNetwork.from_weights([W, W], [b, b]).parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("case", [CASES["mixed"], CASES["widening"], CASES["order 2, shared"]], ids=["mixed", "widening", "shared"])
+def test_a_row_of_parameters_is_a_network(case, tmp_path):
+    """All parameters in one row, in the order of `parameters()`; the network it is made from keeps its own."""
+    net, other, x = network(seed=1, **case), network(seed=2, **case), points(6, case["widths"][0])
+    flat = torch.nn.utils.parameters_to_vector(other.parameters()).detach()
+    before = torch.nn.utils.parameters_to_vector(net.parameters()).detach()
+    found = net.with_parameters(flat)
+    assert error([*found.states(x), found(x)], [*other.states(x), other(x)]) == 0
+    assert error([found(x)], [net(x)]) > FAR
+    assert torch.equal(torch.nn.utils.parameters_to_vector(net.parameters()), before)
+    assert len({id(W) for W in found.weights}) == len({id(W) for W in net.weights})
+    found.save(tmp_path / "net.safetensors")
+    assert torch.equal(rl.CkNetwork.load(tmp_path / "net.safetensors")(x), found(x))
+
+
+SAVED = {name: CASES[name] for name in ("order 2", "order 3, shared", "sigmoid, order 1", "figure 2d", "mixed", "widening", "narrowing")}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("case", SAVED.values(), ids=SAVED)
+def test_a_saved_network_is_loaded_to_the_bit(case, dtype, tmp_path):
+    net, x = network(**case, classes=3, dtype=dtype), points(6, case["widths"][0], dtype=dtype)
+    net.save(tmp_path / "net.safetensors")
+    found = rl.CkNetwork.load(tmp_path / "net.safetensors")
+    for name in ("widths", "orders", "steps", "entries", "stencils", "shared", "activation"):
+        assert getattr(found, name) == getattr(net, name), name
+    assert [name for name, _ in found.named_parameters()] == [name for name, _ in net.named_parameters()]
+    assert all(torch.equal(a, b) and a.dtype == dtype for a, b in zip(found.parameters(), net.parameters(), strict=True))
+    assert torch.equal(found(x), net(x))
+    assert all(p.requires_grad for p in found.parameters())
+
+
+def test_loading_draws_nothing_from_the_global_generator(tmp_path):
+    network(widths=[2] * 4).save(tmp_path / "net.safetensors")
+    before = torch.get_rng_state()
+    rl.CkNetwork.load(tmp_path / "net.safetensors")
+    assert torch.equal(before, torch.get_rng_state())

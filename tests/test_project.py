@@ -10,14 +10,17 @@ import tomllib
 from importlib import metadata
 from pathlib import Path
 
+import papermill
 import pytest
 import yaml
 
-from riemlib import paper
+from riemlib.companion import build
+from riemlib.companion.provenance import modules_used, parsed
 
-ROOT = paper.ROOT
+ROOT = build.ROOT
 TARGETS = {"help", "paper", "test", "check", "lab", "site", "bench", "clean"}
-NOTEBOOKS = paper.names(ROOT)
+NOTEBOOKS = build.names(ROOT)
+LONGEST, WIDEST = 20, 120  # a cell of a notebook, in lines and characters
 
 
 def read(name: str) -> str:
@@ -146,7 +149,7 @@ def test_an_environment_of_yours_is_left_as_it_is(install):
     outside = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
     command = ["make", "-n", "paper", "VENV=/elsewhere"]
     plan = subprocess.run(command, cwd=install.folder, env=outside, capture_output=True, text=True, check=True).stdout
-    assert plan.startswith("/elsewhere/bin/python -m riemlib.paper run") and "pip" not in plan
+    assert plan.startswith("/elsewhere/bin/python -m riemlib run") and "pip" not in plan
 
 
 @pytest.mark.skipif(not (ROOT / "README.md").exists(), reason="no README.md")
@@ -158,25 +161,41 @@ def test_links_in_the_readme_lead_somewhere():
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_notebook_conventions(name):
-    nb = paper.source(ROOT, name)
+    nb = build.source(ROOT, name)
     assert nb.metadata.kernelspec.name == "python3" and nb.metadata.jupytext.formats == "ipynb,py:percent"
     assert nb.cells[0].cell_type == "markdown" and nb.cells[0].source.startswith("# ")
     code = [cell for cell in nb.cells if cell.cell_type == "code"]
     (parameters,) = [cell.source for cell in code if "parameters" in cell.metadata.get("tags", [])]
     lines = parameters.splitlines()
     assert not [line for line in lines if not re.fullmatch(r"\w+: [\w\[\], .|]+ = .+  # .+", line)]
-    assert "device" in paper.defaults(nb)
+    assert "device" in papermill.inspect_notebook(nb)
     for cell in code:
         decides = re.search(r"^notebook\.decide\(", cell.source, re.MULTILINE)
         assert not decides or "nbval-check-output" in cell.metadata.get("tags", []), cell.source
-        assert len(cell.source.splitlines()) <= 25, cell.source
+        assert len(cell.source.splitlines()) <= LONGEST, cell.source
+        assert not [line for line in cell.source.splitlines() if len(line) > WIDEST]
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_decides_claims_whose_ids_stand_in_it(name):
+    """So that its digest has their entries."""
+    nb = build.source(ROOT, name)
+    nodes = [node for node in ast.walk(build.tree(nb)) if isinstance(node, ast.Call)]
+    decided = [node.args[0].value for node in nodes if getattr(node.func, "attr", getattr(node.func, "id", "")) == "decide"]
+    assert set(decided) <= {entry["id"] for entry in build.claims(ROOT, name, nb)}
+
+
+def test_the_mathematics_uses_nothing_of_the_companion():
+    for file in sorted((ROOT / "riemlib").glob("[a-z]*.py")):
+        used = modules_used(parsed(file), ROOT, f"riemlib.{file.stem}")
+        assert not [name for name in used if name.startswith("riemlib.companion")], file.name
 
 
 def test_no_two_notebooks_define_the_same_function():
     defined = [
         node.name
         for name in NOTEBOOKS
-        for cell in paper.source(ROOT, name).cells
+        for cell in build.source(ROOT, name).cells
         if cell.cell_type == "code"
         for node in ast.parse(cell.source).body
         if isinstance(node, ast.FunctionDef | ast.ClassDef)
@@ -186,7 +205,7 @@ def test_no_two_notebooks_define_the_same_function():
 
 def test_quick_parameters_are_known():
     for name in NOTEBOOKS:
-        paper.parameters(ROOT, name, "quick")
+        build.parameters(ROOT, name, "quick")
 
 
 def test_tracked_files_at_the_top_are_those_tools_need():

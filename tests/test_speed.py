@@ -1,6 +1,10 @@
-"""Two promises about speed, each a ratio of two timings of one run: the best of several, taken in turns."""
+"""Promises about speed: two ratios of timings of one run, the best of several, taken in turns; and the time that an import takes."""
 
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -24,7 +28,7 @@ def best(*runs, rounds):
     return [min(t for t, j in times if j == i) for i in range(len(runs))]
 
 
-def test_metric_at_every_layer():
+def test_the_metric_at_every_layer_is_four_times_faster_than_automatic_differentiation():
     """Width 2, 10⁵ points, depth 10, float32: at most a quarter of vmap(jacrev), layer by layer; both give the same metrics."""
     net = rl.CkNetwork([2] * 11, seed=0, dtype=torch.float32)
     x = torch.randn(100_000, 2, generator=torch.Generator().manual_seed(0))
@@ -59,7 +63,7 @@ class Plain(torch.nn.Module):
         return self.readout(x)
 
 
-def test_training_of_64_seeds():
+def test_training_64_seeds_takes_a_tenth_of_the_time_for_each():
     """Depth 10, batch 300: each of 64 networks takes at most a tenth of one network in a plain loop."""
     sample, updates = rl.spiral(1000, dtype=torch.float32), 50
     template = rl.CkNetwork([2] * 11, seed=0, dtype=torch.float32)
@@ -80,3 +84,28 @@ def test_training_of_64_seeds():
 
     ours, theirs = best(together, plain_loop, rounds=4)
     assert ours / 64 <= theirs / 10, f"{ours / 64 / updates * 1e6:.0f} µs a network and update against {theirs / updates * 1e6:.0f} µs"
+
+
+IMPORTS = """
+import sys, time
+
+start = time.perf_counter()
+import riemlib as rl
+first = time.perf_counter() - start
+print(*[name for name in ("torch", "pandas", "matplotlib", "scipy") if name in sys.modules])
+
+import torch
+
+start = time.perf_counter()
+rl.CkNetwork, rl.geometry, rl.fit, rl.spiral
+print(*[name for name in ("pandas", "matplotlib", "scipy", "sklearn") if name in sys.modules])
+print(first + time.perf_counter() - start)
+"""
+
+
+def test_importing_riemlib_takes_less_than_a_third_of_a_second_beside_torch():
+    """And loads neither torch nor what the companion needs: not pandas, not matplotlib. What the core needs beside torch is counted in."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    run = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, text=True, check=True, env=environment)
+    at_once, with_the_core, seconds = run.stdout.splitlines()
+    assert (at_once, with_the_core) == ("", "") and float(seconds) < 0.3

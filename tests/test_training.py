@@ -1,14 +1,15 @@
-"""`fit`: what it trains is what a plain loop over one network trains, seed by seed, whoever runs beside it."""
+"""`fit`: what it trains is what a plain loop over one network trains, seed by seed, whoever runs beside it; many networks in one pass."""
 
 import os
 import warnings
 
 import pytest
 import torch
-from reference import coordinates, error, network
+from reference import coordinates, error, network, points
 
 import riemlib as rl
 from riemlib import training
+from riemlib.training import Ensemble
 
 SAMPLE = rl.spiral(50, turns=0.7, noise=0.02, dtype=torch.float64)
 SETTINGS = dict(batch_size=15, updates=40, learning_rate=1e-2, progress=False)
@@ -29,7 +30,7 @@ def weights(net):
 
 def minibatches(seed, n, batch_size):
     """A seed's minibatches: permutations of its own, cut into batches, a remainder left out."""
-    generator = torch.Generator().manual_seed(training.MINIBATCHES + seed)
+    generator = torch.Generator().manual_seed(training.MINIBATCH_SEED_OFFSET + seed)
     while True:
         order = torch.randperm(n, generator=generator)
         for start in range(0, n - batch_size + 1, batch_size):
@@ -55,7 +56,7 @@ def plain_loop(case, seed, sample, *, batch_size, updates, learning_rate, progre
 
 
 @each_template
-def test_equals_a_plain_loop(case):
+def test_fit_equals_a_plain_loop(case):
     """Loss update by update, every weight at the end, and the error counted from coordinates written out by hand."""
     fit = rl.fit(network(**case), SAMPLE, seeds=[4, 0, 11], **SETTINGS)
     for i, seed in enumerate(fit.seeds):
@@ -104,7 +105,7 @@ def test_initial_weights_are_the_seeds():
         assert all(torch.equal(p, q) for p, q in zip(weights(net), weights(drawn), strict=True))
 
 
-def test_minibatches():
+def test_minibatches_are_permutations_cut_up_for_each_seed():
     """Every epoch is a permutation cut up; seeds differ; a seed's are the same at any place, in any company."""
     first = training._minibatches([5, 6], 10, 5)
     epochs = [torch.cat([next(first), next(first)], 1) for _ in range(3)]
@@ -117,7 +118,7 @@ def test_minibatches():
 
 
 def test_minibatches_are_not_the_draw_of_the_weights():
-    here, there = (torch.rand(8, generator=torch.Generator().manual_seed(seed)) for seed in (3, training.MINIBATCHES + 3))
+    here, there = (torch.rand(8, generator=torch.Generator().manual_seed(seed)) for seed in (3, training.MINIBATCH_SEED_OFFSET + 3))
     assert not torch.equal(here, there)
 
 
@@ -134,7 +135,7 @@ def test_the_same_call_twice_is_the_same_to_the_bit():
     assert torch.equal(state, torch.get_rng_state())
 
 
-def test_snapshots():
+def test_a_snapshot_is_the_network_after_so_many_updates():
     """Networks after so many updates; the last is the result, and keeping them changes nothing."""
     case = TEMPLATES["order 1"]
     fit = rl.fit(network(**case), SAMPLE, seeds=[2, 3], snapshots=[0, 10, 40], **SETTINGS)
@@ -163,7 +164,7 @@ def test_networks_are_the_callers_to_change():
     assert all(p.requires_grad for p in a.parameters())
 
 
-def test_what_comes_back():
+def test_a_fit_holds_a_result_for_each_seed():
     fit = rl.fit(network(widths=[2] * 4), SAMPLE, seeds=(s for s in (5, 1)), **SETTINGS)
     assert fit.seeds == (5, 1) and len(fit.networks) == 2
     assert fit.loss.shape == (2, 40) and fit.error.shape == (2,) and fit.loss.isfinite().all()
@@ -173,14 +174,14 @@ def test_what_comes_back():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_dtype(dtype):
+def test_training_keeps_the_dtype(dtype):
     fit = rl.fit(network(widths=[2] * 4, dtype=dtype), SAMPLE.to(dtype), seeds=[0, 1], **SETTINGS)
     assert {fit.loss.dtype, fit.error.dtype, *(p.dtype for p in fit.networks[0].parameters())} == {dtype}
     double = rl.fit(network(widths=[2] * 4), SAMPLE, seeds=[0, 1], **SETTINGS)
     assert error([fit.loss.double()], [double.loss]) < 1e-3
 
 
-def test_it_learns():
+def test_an_easy_spiral_is_learnt_by_most_seeds():
     """An easy spiral is separated by most seeds, and the loss goes down; untrained by few."""
     sample = rl.spiral(60, turns=0.4, dtype=torch.float64)
     settings = dict(seeds=range(8), batch_size=30, learning_rate=0.03, progress=False)
@@ -199,7 +200,7 @@ class TestDivergence:
     def run(self, **changes):
         return rl.fit(network(**self.CASE), SAMPLE.to(torch.float32), **{**self.HOT, **changes})
 
-    def test_is_reported_by_seed(self):
+    def test_divergence_is_reported_by_seed(self):
         with pytest.warns(RuntimeWarning, match="seeds diverged") as said:
             fit = self.run()
         lost = [s for s, loss, net in zip(fit.seeds, fit.loss, fit.networks, strict=True) if not finite(loss, net)]
@@ -210,7 +211,7 @@ class TestDivergence:
         assert not fit.solved[fit.error.isnan()].any()
         assert fit.seeds[fit.typical()] not in lost
 
-    def test_leaves_the_others_alone(self):
+    def test_a_seed_that_diverges_leaves_the_others_alone(self):
         with pytest.warns(RuntimeWarning):
             fit = self.run()
         well = [s for s in fit.seeds if s not in fit.diverged]
@@ -221,10 +222,12 @@ class TestDivergence:
         for i, seed in enumerate(well):
             assert error([fit.loss[fit.seeds.index(seed)]], [alone.loss[i]]) < 1e-3
 
-    def test_of_all(self):
+    def test_all_seeds_may_diverge(self):
         with pytest.warns(RuntimeWarning, match="2 of 2 seeds diverged"):
             fit = self.run(seeds=[0, 1], learning_rate=1e30)
         assert fit.diverged == (0, 1) and fit.error.isnan().all()
+        with pytest.raises(ValueError, match="all 2 seeds diverged; a smaller learning_rate is needed"):
+            fit.typical()
 
 
 def finite(loss, net) -> bool:
@@ -252,7 +255,7 @@ def test_compile_falls_back_with_one_warning(compiler, monkeypatch):
     assert torch.equal(fit.loss, expected.loss)
 
 
-def test_compile_is_used(monkeypatch):
+def test_what_torch_compile_returns_is_used_at_every_update(monkeypatch):
     """What torch.compile returns is what runs, at every update."""
     count = []
 
@@ -277,3 +280,54 @@ def test_progress_is_shown_and_silenced(capsys):
     assert "2 networks" in "".join(capsys.readouterr())
     rl.fit(network(widths=[2] * 3), SAMPLE, seeds=[0, 1], **SETTINGS)
     assert "".join(capsys.readouterr()) == ""
+
+
+# Many networks in one pass.
+
+
+def stacked(case, seeds):
+    """Networks of these seeds, and the ensemble of all of them."""
+    nets = [network(seed=seed, **case) for seed in seeds]
+    flat = torch.stack([torch.nn.utils.parameters_to_vector(net.parameters()).detach() for net in nets])
+    return nets, Ensemble(network(**case), flat)
+
+
+@each_template
+def test_an_ensemble_is_each_network_by_itself(case):
+    """On points of its own for each network: coordinates at every layer, and logits."""
+    nets, ensemble = stacked(case, [3, 1, 4])
+    x = torch.stack([points(6, case["widths"][0], seed) for seed in range(3)])
+    on_x, logits = ensemble.coordinates(x.mT), ensemble.logits(x.mT)
+    for i, net in enumerate(nets):
+        assert error([each[i].mT for each in on_x], coordinates(net, x[i])) < 1e-12
+        assert error([logits[i].mT], [net(x[i])]) < 1e-12
+    assert error([logits[0]], [logits[1]]) > 1e-2
+
+
+@each_template
+def test_a_gradient_of_an_ensemble_is_that_of_each_network(case):
+    """A loss of the second network alone has no gradient in the others."""
+    nets, ensemble = stacked(case, [3, 1, 4])
+    x = points(6, case["widths"][0])
+    parts = [part.requires_grad_() for part in ensemble.parts]
+    gradients = torch.autograd.grad(ensemble.logits(x.expand(3, -1, -1).mT)[1].square().sum(), parts)
+    expected = torch.autograd.grad(nets[1](x).square().sum(), [*nets[1].parameters()])
+    assert error([gradient[1] for gradient in gradients], expected) < 1e-10
+    assert all((gradient[[0, 2]] == 0).all() for gradient in gradients)
+
+
+@each_template
+def test_the_rows_of_an_ensemble_are_its_networks(case):
+    nets, ensemble = stacked(case, [3, 1])
+    for found, net in zip(ensemble.networks(), nets, strict=True):
+        assert error(weights(found), weights(net)) == 0 and len([*found.parameters()]) == len([*net.parameters()])
+        assert found.orders == net.orders and not {p.data_ptr() for p in found.parameters()} & {ensemble.flat.data_ptr()}
+
+
+def test_an_ensemble_trains_the_row_it_is_given():
+    """Its parts are views of `flat`: what changes there changes the networks."""
+    nets, ensemble = stacked(TEMPLATES["order 1"], [3, 1])
+    x = points(6, 2).expand(2, -1, -1).mT
+    before = ensemble.logits(x)
+    ensemble.flat[1] = ensemble.flat[0]
+    assert error([ensemble.logits(x)[1]], [before[0]]) < 1e-12 and error([ensemble.logits(x)[0]], [before[0]]) == 0

@@ -1,22 +1,37 @@
-"""What test_studies runs in processes of its own: tasks that kill theirs, a study to be killed, a small dask cluster.
+"""Tasks for test_shards, some of which kill their process; and, as a script, the processes of a small dask cluster.
 
-As a script it loads riemlib once and forks a process for each line it reads, "study FOLDER", "scheduler FILE" or "worker FILE", whose
-number it says.
+The script loads riemlib once and forks a process for each line it reads, "scheduler FILE" or "worker FILE", whose number it says.
 """
 
 import asyncio
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import torch
 
-from riemlib import studies
-from riemlib.studies import Condition
 
-SHARD, SEEDS = 2, 12  # of the study to be killed
-KILLED = {"a": Condition(depth=3, points=40, batch_size=20, updates=100)}
+def square(value: float) -> dict[str, torch.Tensor]:
+    """A task that is done at once, with two results."""
+    return {"square": torch.tensor([value**2]), "sums": torch.arange(6.0).reshape(2, 3).cumsum(1) * value}
+
+
+def report(value: float) -> dict[str, torch.Tensor]:
+    """The same, and the process that this task runs in."""
+    return {**square(value), "process": torch.tensor([os.getpid()])}
+
+
+def slow(value: float) -> dict[str, torch.Tensor]:
+    """The same, after a while."""
+    time.sleep(0.2)
+    return square(value)
+
+
+def threads(value: int) -> dict[str, torch.Tensor]:
+    """How many threads a task may use."""
+    return {"threads": torch.tensor([torch.get_num_threads()])}
 
 
 def die(log: str) -> None:
@@ -30,31 +45,15 @@ def mortal(value: int, log: str) -> dict[str, torch.Tensor]:
     """A task of which number 2 kills its process the first time."""
     if value == 2 and not Path(log).exists():
         die(log)
+    time.sleep(0.1)
     return {"value": torch.tensor([float(value)])}
 
 
 def doomed(value: int, log: str, main: int) -> dict[str, torch.Tensor]:
-    """A task of which number 1 kills its process every time, but not the main one, that of the tests, where it has no business."""
-    if value == 1:
-        if os.getpid() == main:
-            raise AssertionError("a task that kills its worker ran in the main process")
-        die(log)
-    return {"value": torch.tensor([float(value)])}
-
-
-def whereabouts(value: int) -> dict[str, torch.Tensor]:
-    """The process that this task runs in."""
-    return {"process": torch.tensor([os.getpid()])}
-
-
-def threads(value: int) -> dict[str, torch.Tensor]:
-    """How many threads a task may use."""
-    return {"threads": torch.tensor([torch.get_num_threads()])}
-
-
-def study(folder: str) -> None:
-    studies.SHARD = SHARD
-    studies.study(KILLED, seeds=range(SEEDS), folder=folder, workers=1, progress=False)
+    """A task that kills its process every time, but not the main one, that of the tests, where it has no business."""
+    if os.getpid() == main:
+        raise AssertionError("a task that kills its worker ran in the main process")
+    die(log)
 
 
 async def served(kind: str, **settings) -> None:
@@ -74,13 +73,15 @@ def worker(file: str) -> None:
 
 
 if __name__ == "__main__":
-    import torch._dynamo  # noqa: F401  the first training would load it, in each process anew
+    import distributed  # noqa: F401
+
+    import riemlib.companion.shards  # noqa: F401  each process would load them anew
 
     for line in sys.stdin:
         name, argument = line.split()
         if process := os.fork():
             print(process, flush=True)
         else:
-            {"study": study, "scheduler": scheduler, "worker": worker}[name](argument)
+            {"scheduler": scheduler, "worker": worker}[name](argument)
             os._exit(0)
     os.killpg(0, signal.SIGKILL)  # whoever started this is gone, or has had enough: with all its processes

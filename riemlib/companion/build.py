@@ -1,18 +1,20 @@
-"""The chain from notebook sources to the executed notebooks a reader opens: `python -m riemlib.paper run`, `check` or `sync`.
+"""From notebook sources to the executed notebooks that a reader opens: what `python -m riemlib run`, `check` and `publish` do.
 
-`notebooks/NAME.py` is the source (jupytext, py:percent). `run` executes what is out of date with papermill into BUILD/PROFILE/NAME.ipynb,
-and at the full profile publishes the result beside its source. A result carries a stamp: a digest of the code that made it (the notebook's
-cells and parameters, the riemlib modules, the locked packages; comments, docstrings and prose aside) and a digest of its outputs.
+`notebooks/NAME.py` is a source (jupytext, py:percent). `run` executes what is out of date with papermill into BUILD/PROFILE/NAME.ipynb.
+At the full profile it publishes the result beside its source. A result carries a stamp: a digest of all that decides its outputs (the
+notebook's code and parameters, the modules of riemlib that it uses, the locked packages, the claims that it decides), and a digest of the
+outputs. Comments, docstrings and prose change no digest.
 """
 
-import argparse
 import ast
 import json
 import os
+import re
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,15 +27,12 @@ from joblib import Parallel, delayed
 from nbformat import NotebookNode
 from tqdm.auto import tqdm  # read before TQDM_DISABLE is set for the kernels, so that papermill still shows its bar
 
-from . import ledger
-from .provenance import canonical, hashed
-from .provenance import parsed as syntax
+from . import index, kernels, ledger
+from .provenance import ROOT, canonical, code_used, hashed
 
 PROFILES = ("full", "quick")
 FRONT = "figure_1.png"  #: the figure README.md opens with
-MARKS = "<!-- ledger -->", "<!-- /ledger -->"  #: in README.md, around the ledger
 LAST = "00_overview", "10_errata"  #: they show the ledger of the other notebooks, so they run after them
-ROOT = Path(__file__).parents[2]
 
 
 # The sources.
@@ -46,7 +45,7 @@ def names(root: Path) -> list[str]:
 
 
 def source(root: Path, name: str) -> NotebookNode:
-    """A notebook as its source has it; cells are numbered, so that running it again changes no id."""
+    """A notebook as its source has it. Cells are numbered, so that running it again changes no id."""
     nb = jupytext.read(root / "notebooks" / f"{name}.py", fmt="py:percent")
     for number, cell in enumerate(nb.cells):
         cell.id = f"cell-{number}"
@@ -54,7 +53,7 @@ def source(root: Path, name: str) -> NotebookNode:
 
 
 def parameters(root: Path, name: str, profile: str) -> dict:
-    """What papermill passes to a notebook: its quick values, or nothing at the full profile, whose values are its own defaults.
+    """What papermill passes to a notebook: its quick values; nothing at the full profile, whose values stand in the notebook itself.
 
     Errors: ValueError for a parameter, or a notebook, that does not exist.
     """
@@ -63,50 +62,68 @@ def parameters(root: Path, name: str, profile: str) -> dict:
     if unknown := sorted(set(map(str, quick)) - set(names(root))):
         raise ValueError(f"quick.yaml names {', '.join(unknown)}; notebooks are {', '.join(names(root))}")
     given = quick.get(name) or {}
-    known = defaults(source(root, name))
+    known = papermill.inspect_notebook(source(root, name)) if given else {}
     if unknown := sorted(set(given) - set(known)):
         needed = ", ".join(known) or "none"
         raise ValueError(f"quick.yaml gives {name} the unknown parameter {', '.join(unknown)}; its parameters are {needed}")
     return given if profile == "quick" else {}
 
 
-def defaults(nb: NotebookNode) -> list[str]:
-    """The names assigned in the cell tagged `parameters`."""
-    cells = [cell.source for cell in nb.cells if "parameters" in cell.metadata.get("tags", [])]
-    statements = [statement for text in cells for statement in ast.parse(text).body]
-    targets = [t for s in statements for t in getattr(s, "targets", [getattr(s, "target", None)])]
-    return [target.id for target in targets if isinstance(target, ast.Name)]
+# The digest of all that decides a notebook's outputs.
 
 
-# The stamp.
-
-
-def library(root: Path) -> dict:
-    """What every notebook depends on: the riemlib modules (this one, which changes no number, aside) and the locked packages."""
-    modules = sorted(path for path in (root / "riemlib").rglob("*.py") if path != root / "riemlib" / "paper.py")
-    lock = (root / "requirements.lock").read_text(encoding="utf-8").splitlines()
-    return {
-        "modules": {path.relative_to(root).as_posix(): syntax(path) for path in modules},
-        "lock": [line for line in (line.partition("#")[0].strip() for line in lock) if line],
-    }
+def digest(root: Path, name: str, profile: str, results: Iterable[Path] = ()) -> str:
+    """The digest of a notebook at a profile. Those in `LAST` depend on the claims in the other `results` as well."""
+    nb = source(root, name)
+    shown = ledger.gather(results) if name in LAST else []
+    return hashed([code(nb), parameters(root, name, profile), locked(root), code_used(tree(nb), root), claims(root, name, nb), shown])
 
 
 def code(nb: NotebookNode) -> list:
     """The code of a notebook; a cell that is not plain Python counts as it is written."""
     found = []
-    for cell in nb.cells:
-        if cell.cell_type == "code" and "injected-parameters" not in cell.metadata.get("tags", []):
-            try:
-                found.append(canonical(ast.parse(cell.source).body))
-            except SyntaxError:
-                found.append(cell.source)
+    for cell in code_cells(nb):
+        try:
+            found.append(canonical(ast.parse(cell.source).body))
+        except SyntaxError:
+            found.append(cell.source)
     return found
 
 
-def digest(root: Path, name: str, profile: str, used: dict, results: Iterable[Path] = ()) -> str:
-    """Of all that decides a notebook's outputs; `used` is `library(root)`. `LAST` depend on the claims in the other `results`."""
-    claims = ledger.gather(results) if name in LAST else []
-    return hashed([code(source(root, name)), parameters(root, name, profile), used, claims])
+def tree(nb: NotebookNode) -> ast.Module:
+    """The code of a notebook as one syntax tree. Lines for IPython are left out. Errors: ValueError for a cell that is no Python then."""
+    statements = []
+    for number, cell in enumerate(code_cells(nb)):
+        plain = re.sub(r"^(\s*)[%!].*", r"\1pass", cell.source, flags=re.MULTILINE)
+        try:
+            statements += ast.parse(plain).body
+        except SyntaxError as error:
+            raise ValueError(f"code cell {number} is not Python ({error.msg}); Python is needed, to see what it uses") from error
+    return ast.Module(statements, [])
+
+
+def code_cells(nb: NotebookNode) -> list[NotebookNode]:
+    """The code cells of a notebook, but for the one in which papermill sets parameters."""
+    return [cell for cell in nb.cells if cell.cell_type == "code" and "injected-parameters" not in cell.metadata.get("tags", [])]
+
+
+def locked(root: Path) -> list[str]:
+    """The lines of requirements.lock, without comments."""
+    lines = (root / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    return [line for line in (line.partition("#")[0].strip() for line in lines) if line]
+
+
+def claims(root: Path, name: str, nb: NotebookNode) -> list[dict]:
+    """The entries in claims.toml of the claims that a notebook decides: those whose ids stand in its code. `LAST` show all of them."""
+    file = root / "riemlib" / "companion" / "claims.toml"
+    entries = tomllib.loads(file.read_text(encoding="utf-8"))["claim"] if file.exists() else []
+    if name in LAST:
+        return entries
+    strings = {node.value for node in ast.walk(tree(nb)) if isinstance(node, ast.Constant)}
+    return sorted((entry for entry in entries if entry["id"] in strings), key=lambda entry: entry["id"])
+
+
+# Executed notebooks.
 
 
 def outputs(nb: NotebookNode) -> list:
@@ -121,7 +138,49 @@ def stamp(path: Path) -> dict:
         return {}
 
 
-# Running.
+def executed(root: Path = ROOT, folder: Path | None = None) -> list[Path]:
+    """The executed notebooks, without those of the ledger: of each the result in `folder`, or else the published one.
+
+    Unless it is given, `folder` is that of the run which a notebook belongs to, and outside of a run that of the published notebooks.
+    """
+    folder = folder or Path(os.environ.get("RIEMLIB_BUILD") or root / "notebooks")
+    choices = [(folder / f"{name}.ipynb", root / "notebooks" / f"{name}.ipynb") for name in names(root) if name not in LAST]
+    return [path for choice in choices for path in [p for p in choice if p.exists()][:1]]
+
+
+def write(nb: NotebookNode, path: Path, marks: dict) -> None:
+    """An executed notebook, stamped, without what changes from run to run (dates, durations); it appears at once or not at all."""
+    for cell in nb.cells:
+        tags = cell.metadata.get("tags")
+        cell.metadata = NotebookNode(tags=tags) if tags else NotebookNode()
+    kept = {key: nb.metadata[key] for key in ("kernelspec", "language_info", "jupytext", "widgets") if key in nb.metadata}
+    nb.metadata = nbformat.from_dict({**kept, "riemlib": marks})
+    replaced(path, nbformat.writes(nb) + "\n")
+
+
+def replaced(path: Path, text: str) -> None:
+    """Writes a file beside the path and renames it, so that it is never half written."""
+    beside = path.with_name(f".{path.name}.writing")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, path)
+
+
+def copied(path: Path, to: Path) -> None:
+    """A copy with the date of the original, written beside and renamed; none where the two are the same."""
+    if to.exists() and to.read_bytes() == path.read_bytes():
+        return
+    to.parent.mkdir(parents=True, exist_ok=True)
+    beside = to.with_name(f".{to.name}.writing")
+    shutil.copy2(path, beside)
+    os.replace(beside, to)
+
+
+def relative(path: Path) -> str:
+    """A path as a reader would type it from where they are."""
+    return os.path.relpath(path)
+
+
+# One notebook to execute.
 
 
 @dataclass(frozen=True)
@@ -143,11 +202,17 @@ class Job:
         """Where the notebook stays, with its traceback, if a cell fails."""
         return self.folder / f"{self.name}.failed.ipynb"
 
-    def execute(self, bar: bool) -> tuple["Job", float, str]:
-        """Runs it in the notebooks' folder, in its own kernel. Returns itself, the seconds it took, and what went wrong, if anything."""
+    def is_done(self) -> bool:
+        """Whether its result is that of today's code, and no older than its source."""
+        if stamp(self.result).get("digest") != self.stamp["digest"]:
+            return False
+        return self.result.stat().st_mtime >= (self.root / "notebooks" / f"{self.name}.py").stat().st_mtime
+
+    def execute(self, bar: bool) -> tuple["Job", float, str, list[str]]:
+        """Runs it in the notebooks' folder, in its own kernel. Returns itself, the seconds it took, what went wrong, and notes."""
         beside = self.folder / "running" / f"{self.name}.ipynb"
         beside.parent.mkdir(parents=True, exist_ok=True)
-        start, wrong = time.perf_counter(), ""
+        start, wrong, notes = time.perf_counter(), "", []
         shown = {"desc": self.name, "leave": False, "disable": None} if bar else False
         path = os.pathsep.join(filter(None, [str(self.root), os.environ.get("PYTHONPATH")]))
         try:
@@ -155,7 +220,7 @@ class Job:
             with environment(**here, TQDM_DISABLE="1"):
                 nb, folder = source(self.root, self.name), self.root / "notebooks"
                 kernel = {"kernel_name": "python3", "extra_arguments": ["--log-level=ERROR"]}
-                papermill.execute_notebook(nb, beside, self.parameters, cwd=folder, progress_bar=shown, **kernel)
+                kernels.execute(nb, beside, self.parameters, notes.append, cwd=folder, progress_bar=shown, **kernel)
             seconds = time.perf_counter() - start
             nb = nbformat.read(beside, as_version=4)
             write(nb, self.result, {**self.stamp, "outputs": hashed(outputs(nb)), "seconds": round(seconds, 1)})
@@ -169,7 +234,7 @@ class Job:
                 os.replace(beside, self.failed)
         finally:
             beside.unlink(missing_ok=True)
-        return self, seconds, wrong
+        return self, seconds, wrong, notes
 
 
 def terminal() -> str:
@@ -189,33 +254,7 @@ def environment(**values: str) -> Iterator[None]:
         os.environ.update(before)
 
 
-def write(nb: NotebookNode, path: Path, marks: dict) -> None:
-    """An executed notebook, stamped, without what changes from run to run (dates, durations); it appears at once or not at all."""
-    for cell in nb.cells:
-        tags = cell.metadata.get("tags")
-        cell.metadata = NotebookNode(tags=tags) if tags else NotebookNode()
-    kept = {key: nb.metadata[key] for key in ("kernelspec", "language_info", "jupytext", "widgets") if key in nb.metadata}
-    nb.metadata = nbformat.from_dict({**kept, "riemlib": marks})
-    beside = path.with_name(f".{path.name}.writing")
-    beside.write_text(nbformat.writes(nb) + "\n", encoding="utf-8")
-    os.replace(beside, path)
-
-
-def copied(path: Path, to: Path) -> None:
-    """A copy with the date of the original, written beside and renamed; none where the two are the same."""
-    if to.exists() and to.read_bytes() == path.read_bytes():
-        return
-    to.parent.mkdir(parents=True, exist_ok=True)
-    beside = to.with_name(f".{to.name}.writing")
-    shutil.copy2(path, beside)
-    os.replace(beside, to)
-
-
-def executed(root: Path = ROOT, folder: Path | None = None) -> list[Path]:
-    """Of each notebook but those of the ledger the result in `folder` (in a kernel: of the run it belongs to), else the published one."""
-    folder = folder or Path(os.environ.get("RIEMLIB_BUILD") or root / "notebooks")
-    choices = [(folder / f"{name}.ipynb", root / "notebooks" / f"{name}.ipynb") for name in names(root) if name not in LAST]
-    return [path for choice in choices for path in [p for p in choice if p.exists()][:1]]
+# Running.
 
 
 def run(root: Path = ROOT, profile: str = "full", build: Path | None = None, only: Sequence[str] = (), jobs: int = 1) -> int:
@@ -225,106 +264,169 @@ def run(root: Path = ROOT, profile: str = "full", build: Path | None = None, onl
     Errors: ValueError for an unknown notebook, profile or quick parameter; then nothing runs.
     """
     build = (build or root / "build").resolve()
-    folder = build / profile
-    chosen = [Path(name).stem for name in only] or names(root)
-    if profile not in PROFILES:
-        raise ValueError(f"profile is {profile!r}; one of {', '.join(PROFILES)} is needed")
-    if unknown := sorted(set(chosen) - set(names(root))):
-        raise ValueError(f"there is no notebook {', '.join(unknown)}; notebooks are {', '.join(names(root))}")
-    used = library(root)
-    values = {name: parameters(root, name, profile) for name in names(root)}
-
-    def due(name: str) -> list[Job]:
-        marks = {"digest": digest(root, name, profile, used, executed(root, folder)), "profile": profile}
-        job = Job(root, folder, name, values[name], marks)
-        written = (root / "notebooks" / f"{name}.py").stat().st_mtime
-        current = stamp(job.result).get("digest") == marks["digest"] and job.result.stat().st_mtime >= written
-        return [] if current else [job]
-
-    count, failures = 0, []
-
-    def follow(todo: list[Job]) -> None:
-        nonlocal count
-        run_each = Parallel(n_jobs=jobs, return_as="generator_unordered")
-        results = run_each(delayed(job.execute)(bar=jobs == 1) for job in todo)
-        hidden = jobs == 1 or None  # one by one each has its own bar; None: where there is no terminal
-        whole = tqdm(results, total=len(todo), desc="notebooks", leave=False, disable=hidden)
-        for job, seconds, wrong in whole:
-            whole.clear()
-            count += 1
-            if wrong:
-                failures.append(job)
-                print(f"{job.name:<20} FAILED after {seconds:.1f} s: {wrong.strip().splitlines()[0]}", flush=True)
-            else:
-                print(f"{job.name:<20} {seconds:6.1f} s", flush=True)
-
-    todo = [job for name in chosen if name not in LAST for job in due(name)]
+    folder, chosen = build / profile, selected(root, profile, only)
+    todo = due(root, folder, profile, [name for name in chosen if name not in LAST])
     if todo:
         print(f"{len(todo)} of {len(chosen)} notebooks to run, profile {profile}, {jobs} at a time", flush=True)
-    follow(todo)
+    failures = execute(todo, jobs)
     last = [name for name in chosen if name in LAST]
     if failures:
         print(*(f"{name:<20} not run: it shows the ledger of the others" for name in last), sep="\n")
     else:
-        follow([job for name in last for job in due(name)])
+        after = due(root, folder, profile, last)  # now, for their digest counts the results of the others
+        failures = execute(after, jobs)
+        todo += after
 
     done = [path for path in (folder / f"{name}.ipynb" for name in sorted(chosen)) if path.exists()]
     if profile == "full" and build == root.resolve() / "build":
         for path in done:
             copied(path, root / "notebooks" / path.name)
         done = [root / "notebooks" / path.name for path in done]
-        if not failures and (root / "README.md").exists():
-            front_page(root, folder)
-    claims = ledger.gather(path for path in (folder / f"{name}.ipynb" for name in names(root)) if path.exists())
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "claims.json").write_text(json.dumps(claims, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    for path in [folder / "claims.json", *sorted((folder / "figures").glob("*.*"))]:
-        copied(path, build / path.relative_to(folder))
-
+        if not failures:
+            front_page(root)
+    decided = collect(root, folder, build)
     if failures:
         print(f"{len(failures)} of {len(chosen)} notebooks failed; the traceback is in")
-        print(*(f"  {shown(job.failed)}" for job in failures), sep="\n")
+        print(*(f"  {relative(job.failed)}" for job in failures), sep="\n")
         return 1
-    if not count:
+    if not todo:
         print(f"nothing to do: {len(done)} notebooks are up to date at the {profile} profile")
     print("To read, in this order (on any code host or with `make lab`):")
-    print(*(f"  {shown(path)}" for path in done), sep="\n")
-    print(f"Decided claims ({len(claims)}): {shown(build / 'claims.json')}. Figures: {shown(build / 'figures')}")
+    print(*(f"  {relative(path)}" for path in done), sep="\n")
+    print(f"Decided claims ({decided}): {relative(build / 'claims.json')}. Figures: {relative(build / 'figures')}")
     return 0
 
 
-def front_page(root: Path, folder: Path) -> None:
-    """Puts the ledger of the published notebooks into README.md, and Figure 1 of this run beside them."""
-    readme = root / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    if (now := with_ledger(text, root)) != text:
-        beside = readme.with_name(".README.md.writing")
-        beside.write_text(now, encoding="utf-8")
-        os.replace(beside, readme)
-    if (figure := folder / "figures" / FRONT).exists():
+def selected(root: Path, profile: str, only: Sequence[str]) -> list[str]:
+    """The notebooks to run. Errors: ValueError for an unknown notebook, profile or quick parameter."""
+    chosen = [Path(name).stem for name in only] or names(root)
+    if profile not in PROFILES:
+        raise ValueError(f"profile is {profile!r}; one of {', '.join(PROFILES)} is needed")
+    if unknown := sorted(set(chosen) - set(names(root))):
+        raise ValueError(f"there is no notebook {', '.join(unknown)}; notebooks are {', '.join(names(root))}")
+    for name in names(root):
+        parameters(root, name, profile)
+    return chosen
+
+
+def due(root: Path, folder: Path, profile: str, chosen: Iterable[str]) -> list[Job]:
+    """Those of the notebooks whose result in `folder` is not up to date."""
+    found = []
+    for name in chosen:
+        marks = {"digest": digest(root, name, profile, executed(root, folder)), "profile": profile}
+        found.append(Job(root, folder, name, parameters(root, name, profile), marks))
+    return [job for job in found if not job.is_done()]
+
+
+def execute(todo: Sequence[Job], jobs: int) -> list[Job]:
+    """Executes notebooks, `jobs` at a time, and says how long each took. Returns those that failed."""
+    failures = []
+    run_each = Parallel(n_jobs=jobs, return_as="generator_unordered")
+    results = run_each(delayed(job.execute)(bar=jobs == 1) for job in todo)
+    hidden = jobs == 1 or None  # one by one each has its own bar; None: where there is no terminal
+    whole = tqdm(results, total=len(todo), desc="notebooks", leave=False, disable=hidden)
+    for job, seconds, wrong, notes in whole:
+        whole.clear()
+        for note in notes:
+            print(f"{job.name}: {note}", flush=True)
+        if wrong:
+            failures.append(job)
+            print(f"{job.name:<20} FAILED after {seconds:.1f} s: {wrong.strip().splitlines()[0]}", flush=True)
+        else:
+            print(f"{job.name:<20} {seconds:6.1f} s", flush=True)
+    return failures
+
+
+def collect(root: Path, folder: Path, build: Path) -> int:
+    """Gathers the claims decided in `folder`, copies them and the figures to `build`, and returns how many claims there are."""
+    decided = ledger.gather(path for path in (folder / f"{name}.ipynb" for name in names(root)) if path.exists())
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "claims.json").write_text(json.dumps(decided, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    for path in [folder / "claims.json", *sorted((folder / "figures").glob("*.*"))]:
+        copied(path, build / path.relative_to(folder))
+    return len(decided)
+
+
+# Publishing.
+
+
+def publish(root: Path = ROOT) -> int:
+    """Brings the published notebooks and README.md up to date without running anything, and says what it did to each. Returns 0.
+
+    A result in build/full that is that of today's code is carried to notebooks/. Edits of prose, comments and tags are carried into a
+    notebook whose code is still that of its outputs.
+    """
+    for name in names(root):
+        print(f"{name:<20} {publish_one(root, name)}")
+    if (root / "README.md").exists():
+        print(f"{'README.md':<20} {'updated' if front_page(root) else 'is up to date'}")
+    return 0
+
+
+def publish_one(root: Path, name: str) -> str:
+    """Publishes one notebook, and says what was done."""
+    path, result = root / "notebooks" / f"{name}.ipynb", root / "build" / "full" / f"{name}.ipynb"
+    found = [(file, nbformat.read(file, as_version=4)) for file in (result, path) if file.exists()]
+    if not found:
+        return "left alone: it was not executed yet (make paper)"
+    current = [(file, nb) for file, nb in found if not list(stale(root, name, nb))]
+    if not current:
+        return f"left alone: {next(stale(root, name, found[-1][1]))}"
+    file, old = current[0]
+    new = source(root, name)
+    carried = file == result and stamp(path) != old.metadata.riemlib
+    edited = bool(list(differences(new, old)))
+    if edited:
+        for cell, ran in zip(code_cells(new), code_cells(old), strict=True):
+            cell.update(outputs=ran.outputs, execution_count=ran.execution_count)
+        marks, new.metadata = old.metadata.riemlib, old.metadata
+        write(new, file, marks)
+    if file == result:
+        copied(result, path)
+    said = ["the run in build/full"] * carried + ["the text of its source"] * edited
+    return f"now has {' and '.join(said)}" if said else "is up to date"
+
+
+def front_page(root: Path) -> bool:
+    """Fills the tables of README.md, and puts Figure 1 of the full run into notebooks/. Returns whether README.md changed."""
+    readme, figure = root / "README.md", root / "build" / "full" / "figures" / FRONT
+    if figure.exists():
         copied(figure, root / "notebooks" / FRONT)
+    if not readme.exists():
+        return False
+    text = readme.read_text(encoding="utf-8")
+    now = with_tables(text, root)
+    if changed := now != text:
+        replaced(readme, now)
+    return changed
 
 
-def with_ledger(text: str, root: Path) -> str:
-    """The text of README.md with the ledger between its two marks."""
-    claims = ledger.gather(sorted((root / "notebooks").glob("*.ipynb")))
-    before, _, rest = text.partition(MARKS[0])
-    after = rest.partition(MARKS[1])[2]
-    table = f"{ledger.summary(claims)}\n\n{ledger.markdown(claims, 'notebooks')}"
-    return f"{before}{MARKS[0]}\n{table}\n{MARKS[1]}{after}" if rest else text
+def ledger_table(root: Path) -> str:
+    """How many claims have which verdict, and the table of the published notebooks' claims."""
+    decided = ledger.gather(sorted((root / "notebooks").glob("*.ipynb")))
+    return f"{ledger.summary(decided)}\n\n{ledger.markdown(decided, 'notebooks')}"
 
 
-def shown(path: Path) -> str:
-    """A path as a reader would type it from where they are."""
-    return os.path.relpath(path)
+#: what stands in README.md between <!-- NAME --> and <!-- /NAME -->
+TABLES: dict[str, Callable[[Path], str]] = {"ledger": ledger_table, "equations": index.markdown}
 
 
-# Committed pairs.
+def with_tables(text: str, root: Path) -> str:
+    """The text of README.md with each of `TABLES` between its marks."""
+    for name, table in TABLES.items():
+        before, begin, rest = text.partition(f"<!-- {name} -->")
+        _, end, after = rest.partition(f"<!-- /{name} -->")
+        if end:
+            text = f"{before}{begin}\n{table(root)}\n{end}{after}"
+    return text
+
+
+# The check of what is published.
 
 
 def check(root: Path = ROOT) -> list[str]:
     """What is wrong with the published notebooks: a pair that differs, an output that is missing, an error or stale. One line each."""
-    folder, used, problems = root / "notebooks", library(root), []
+    folder, problems = root / "notebooks", []
     for path in sorted(folder.glob("*.ipynb")):
         if path.stem not in names(root):
             problems.append(f"{path.name}: has no source {path.stem}.py")
@@ -334,11 +436,11 @@ def check(root: Path = ROOT) -> list[str]:
             problems.append(f"{name}.ipynb: is missing: make paper")
             continue
         nb = nbformat.read(path, as_version=4)
-        found = [*differences(source(root, name), nb), *unexecuted(nb), *stale(root, name, nb, used)]
+        found = [*differences(source(root, name), nb), *unexecuted(nb), *stale(root, name, nb)]
         problems += [f"{name}.ipynb: {problem}" for problem in found]
     readme = root / "README.md"
-    if readme.exists() and with_ledger(text := readme.read_text(encoding="utf-8"), root) != text:
-        problems.append("README.md: its ledger is not that of the notebooks: make paper")
+    if readme.exists() and with_tables(text := readme.read_text(encoding="utf-8"), root) != text:
+        problems.append("README.md: its tables are not those of the notebooks and the index: python -m riemlib publish")
     return problems
 
 
@@ -352,7 +454,7 @@ def differences(nb: NotebookNode, pair: NotebookNode) -> Iterator[str]:
     for number, (a, b) in enumerate(zip(ours, theirs, strict=False)):
         for what, x, y in zip(("type", "source", "tags"), a, b, strict=True):
             if x != y:
-                yield f"cell {number} differs from the source in its {what}: make paper, or for prose python -m riemlib.paper sync"
+                yield f"cell {number} differs from the source in its {what}: make paper, or for prose python -m riemlib publish"
 
 
 def unexecuted(nb: NotebookNode) -> Iterator[str]:
@@ -365,86 +467,12 @@ def unexecuted(nb: NotebookNode) -> Iterator[str]:
                 yield f"cell {number} shows an error: make paper"
 
 
-def stale(root: Path, name: str, nb: NotebookNode, used: dict) -> Iterator[str]:
+def stale(root: Path, name: str, nb: NotebookNode) -> Iterator[str]:
     """Whether its stamp is that of today's code at the full profile, and of the outputs it shows."""
     marks = nb.metadata.get("riemlib", {})
     if marks.get("profile") != "full":
         yield f"was made at the profile {marks.get('profile', 'unknown')}, not full: make paper"
-    elif marks.get("digest") != digest(root, name, "full", used, executed(root, root / "notebooks")):
+    elif marks.get("digest") != digest(root, name, "full", executed(root, root / "notebooks")):
         yield "is stale, the code that made it has changed since: make paper"
     if marks.get("outputs") != hashed(outputs(nb)):
         yield "shows outputs other than those it was made with: make paper"
-
-
-def sync(root: Path = ROOT) -> int:
-    """Carries edits of prose, comments and tags from the sources to the executed notebooks, where the code is still that of the outputs."""
-    used = library(root)
-    for name in names(root):
-        path = root / "notebooks" / f"{name}.ipynb"
-        if not path.exists():
-            print(f"{name:<20} left alone: not executed yet (make paper)")
-            continue
-        old, new = nbformat.read(path, as_version=4), source(root, name)
-        if problems := list(stale(root, name, old, used)):
-            print(f"{name:<20} left alone: {problems[0]}")
-        elif not list(differences(new, old)):
-            print(f"{name:<20} has its source's text")
-        else:
-            made = [cell for cell in old.cells if cell.cell_type == "code"]
-            for cell, ran in zip((cell for cell in new.cells if cell.cell_type == "code"), made, strict=True):
-                cell.update(outputs=ran.outputs, execution_count=ran.execution_count)
-            new.metadata = old.metadata
-            write(new, path, old.metadata.riemlib)
-            if stamp(result := root / "build" / "full" / path.name) == old.metadata.riemlib:
-                copied(path, result)
-            print(f"{name:<20} updated")
-    return 0
-
-
-# The site.
-
-
-def setup(app) -> dict:
-    """As an extension of Sphinx: README.md is the front page, with the notebooks below it."""
-
-    def contents(app, page: str, text: list[str]) -> None:
-        if page == app.config.root_doc:
-            entries = sorted(Path(app.srcdir, "notebooks").glob("*.ipynb"))
-            listed = "\n".join(f"notebooks/{path.stem}" for path in entries)
-            text[0] += f"\n\n```{{toctree}}\n:hidden:\n\n{listed}\n```\n"
-
-    def equations(app, config) -> None:
-        config.myst_enable_extensions = {"dollarmath", "amsmath"}  # a set, which the command line cannot give
-
-    app.connect("source-read", contents)
-    app.connect("config-inited", equations, priority=0)
-    return {"parallel_read_safe": True}
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m riemlib.paper", description="From notebook sources to executed notebooks.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    runs = commands.add_parser("run", help="execute the notebooks that are out of date")
-    runs.add_argument("names", nargs="*", metavar="NAME", help="notebooks, such as 04_metric (default: all)")
-    runs.add_argument("--profile", choices=PROFILES, default="full")
-    runs.add_argument("--build", type=Path, help="folder for results (default: build)")
-    runs.add_argument("--jobs", type=int, default=1, help="notebooks at a time (default: 1)")
-    runs.add_argument("--scheduler", help="address of a dask scheduler, such as tcp://host:8786, for the studies (default: here)")
-    commands.add_parser("check", help="are the committed notebooks those of today's code?")
-    commands.add_parser("sync", help="carry edits of prose into the executed notebooks")
-    given = parser.parse_args(arguments)
-    try:
-        if given.command == "run":
-            with environment(**{"RIEMLIB_SCHEDULER": given.scheduler} if given.scheduler else {}):
-                return run(profile=given.profile, build=given.build, only=given.names, jobs=given.jobs)
-        if given.command == "sync":
-            return sync()
-        problems = check()
-    except ValueError as error:
-        parser.exit(2, f"{error}\n")
-    print(*problems or ["the committed notebooks are those of today's code"], sep="\n")
-    return 1 if problems else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

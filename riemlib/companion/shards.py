@@ -206,7 +206,7 @@ def _contents(result: Mapping[str, np.ndarray]) -> str:
 
 @contextlib.contextmanager
 def bar(total: int, what: str, progress: bool) -> Iterator[tqdm]:
-    """Shards done and the time left: here, or on the terminal that RIEMLIB_TERMINAL names, from which `riemlib.paper` was started."""
+    """Shards done and the time left: here, or on the terminal from which the run was started (RIEMLIB_TERMINAL)."""
     settings = {"total": total, "desc": f"{what} shards", "unit": "shard", "leave": False}
     terminal = os.environ.get("RIEMLIB_TERMINAL")
     silent = not progress or not total or (not terminal and bool(os.environ.get("TQDM_DISABLE")))

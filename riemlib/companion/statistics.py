@@ -185,10 +185,58 @@ def holm(p: Mapping[str, float]) -> dict[str, float]:
 # Tables of a study: a row for each number, its condition and seed beside it.
 
 
+def select(table: pd.DataFrame, **values) -> pd.DataFrame:
+    """The rows in which every named column has the given value or, where a list is given, one of its values."""
+    chosen = pd.Series(True, index=table.index)
+    for column, value in values.items():
+        chosen &= table[column].isin(value) if isinstance(value, list) else table[column] == value
+    return table[chosen]
+
+
+def strips(table: pd.DataFrame, base: Mapping[str, object], settings: Sequence[str]) -> pd.DataFrame:
+    """The rows of each strip, in which one setting varies and the others of `settings` are those of `base`.
+
+    Two columns are added: `setting`, the name of the one that varies, and `at`, its value. Rows of the base itself are in every strip.
+    """
+    parts = []
+    for setting in settings:
+        strip = select(table, **{name: base[name] for name in settings if name != setting})
+        parts.append(strip.assign(setting=setting, at=strip[setting]))
+    return pd.concat(parts, ignore_index=True)
+
+
+def at_some_layer(table: pd.DataFrame, happens: pd.Series) -> pd.DataFrame:
+    """Whether something happens at one layer or more: a row for each network, and in `value` true or false.
+
+    `happens` says it for each row of the table, that is for each layer.
+    """
+    network = [column for column in table.columns if column not in ("layer", "value")]
+    found = table.assign(value=happens).groupby(network, sort=False, dropna=False)["value"].any()
+    return found.reset_index()
+
+
+def typical_seed(runs: pd.DataFrame) -> int:
+    """The seed to draw from all conditions of a table. Of the seeds with the least error it has the median loss at the end of training.
+
+    A seed counts with the largest of its errors, and with the sum of its losses, over the conditions. Errors: ValueError where each seed
+    diverged somewhere.
+    """
+    seeds = runs.groupby("seed").agg(error=("error", "max"), late_loss=("late_loss", "sum"), diverged=("diverged", "any"))
+    seeds = seeds[~seeds["diverged"]]
+    if seeds.empty:
+        raise ValueError("every seed of the table diverged somewhere; one that did not is needed")
+    least = seeds[seeds["error"] == seeds["error"].min()].sort_values("late_loss", kind="stable")
+    return int(least.index[(len(least) - 1) // 2])
+
+
 def median(values) -> float:
-    """The median of the finite values. Of an even number of values it is the lower of the two in the middle, as in torch."""
+    """The median of what is not NaN. Of an even number of values it is the lower of the two in the middle, as in torch.
+
+    Infinite values count: the condition number of a network that collapsed is larger than any other. NaN where nothing is left.
+    """
     values = np.asarray(values, dtype=float).ravel()
-    return float(np.quantile(values[np.isfinite(values)], 0.5, method="lower"))
+    values = np.sort(values[~np.isnan(values)])
+    return float(values[(len(values) - 1) // 2]) if len(values) else float("nan")
 
 
 def shares(table: pd.DataFrame, by: Sequence[str], value: str = "solved") -> pd.DataFrame:
@@ -216,8 +264,8 @@ def compare(
 ) -> pd.DataFrame:
     """The paired shift between two values of a column, for each combination of `by`: median, low, high, p, effect, n, left_out, p_holm.
 
-    The rows in which `column` is `second` less those in which it is `first`, seed by seed (`shift`). With `log` logarithms are compared:
-    then a shift is the logarithm of a ratio. p_holm is p after Holm's adjustment over all rows of the result.
+    The rows in which `column` is `second` less those in which it is `first`, seed by seed (`shift`). With `log` the logarithms are
+    compared, and a shift is the logarithm of a ratio. p_holm is p after Holm's adjustment over all rows of the result.
     Errors: ValueError where a seed has not exactly one value under each.
     """
     pairs = table[table[column].isin([first, second])]
@@ -230,9 +278,33 @@ def compare(
             raise ValueError(f"{column} has not both {first!r} and {second!r} at {place}; one value of each for every seed is needed")
         each = np.log(each) if log else each
         rows.append(dict(zip(by, place, strict=True)) | asdict(shift(each[first], each[second])))
-    found = pd.DataFrame(rows)
-    adjusted = holm(dict(enumerate(found["p"])))
-    return found.assign(p_holm=[adjusted[i] for i in range(len(found))])
+    return one_claim([pd.DataFrame(rows)])
+
+
+def compare_success(table: pd.DataFrame, reference: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """How success changes against the networks of `reference`, for each combination of `by`: difference, low, high, p, p_holm, n.
+
+    Pairs are networks of the same seed (`mcnemar`). p_holm is p after Holm's adjustment over all rows of the result.
+    Errors: ValueError where the seeds are not those of `reference`, each once.
+    """
+    expected = reference.set_index("seed")["solved"]
+    rows = []
+    for place, group in table.groupby(list(by), sort=False):
+        solved = group.set_index("seed")["solved"]
+        if sorted(solved.index) != sorted(set(expected.index)):
+            raise ValueError(f"the {len(solved)} rows at {place} and the {len(expected)} of reference differ in their seeds")
+        pair = mcnemar(expected, solved[expected.index])
+        low, high = pair.interval
+        row = {"difference": pair.difference, "low": low, "high": high, "p": pair.p, "n": pair.n}
+        rows.append(dict(zip(by, place, strict=True)) | row)
+    return one_claim([pd.DataFrame(rows)])
+
+
+def one_claim(comparisons: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The comparisons that decide one claim as one table, with p_holm: p after Holm's adjustment over all its rows."""
+    found = pd.concat(comparisons, ignore_index=True)
+    adjusted = holm({str(i): p for i, p in enumerate(found["p"])})
+    return found.assign(p_holm=list(adjusted.values()))
 
 
 def success_table(runs: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
@@ -247,6 +319,40 @@ def success_table(runs: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
             "diverged": int(group["diverged"].sum()),
         }
     return pd.DataFrame(rows).T
+
+
+# What rules and records take: mappings, with a label for each row of a table.
+
+SHARE = ("share", "low", "high")  #: a share and its interval, in a table that `shares` made
+MEDIAN = ("median", "low", "high")  #: a median and its interval, in a table that `medians` or `compare` made
+
+
+def labelled(table: pd.DataFrame, label: str, columns: str | Sequence[str]) -> dict:
+    """The value of a column, or a tuple of the values of several, for each row. `label` names the row by the columns in braces.
+
+    >>> labelled(pd.DataFrame({"network": ["C1"], "share": [0.5]}), "share of {network}", "share")
+    {'share of C1': 0.5}
+    """
+    rows = table.to_dict("records")
+    return {label.format(**row): row[columns] if isinstance(columns, str) else tuple(row[name] for name in columns) for row in rows}
+
+
+def effects(comparisons: pd.DataFrame, label: str, **more: str) -> dict[str, dict]:
+    """For a record, what `compare` found in each row: the median with its interval, the effect size, the adjusted p.
+
+    `more` are further columns: the name that the record gives them, and their name in the table.
+    """
+    found = {}
+    for row in comparisons.to_dict("records"):
+        numbers = {"median": row["median"], "interval": [row["low"], row["high"]], "effect": row["effect"], "p (Holm)": row["p_holm"]}
+        found[label.format(**row)] = numbers | {name: row[column] for name, column in more.items()}
+    return found
+
+
+def medians_of_solved(table: pd.DataFrame, by: str, value: str = "value") -> dict:
+    """The median over the networks at 0.0 % error for each value of a column, or `none` where no network reaches it."""
+    groups = table.groupby(by, sort=False)
+    return {name: median(rows.loc[rows["solved"], value]) if rows["solved"].any() else "none" for name, rows in groups}
 
 
 def _each(table: pd.DataFrame, by: Sequence[str], value: str, one: Callable[[pd.Series], dict]) -> pd.DataFrame:

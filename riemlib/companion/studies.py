@@ -72,6 +72,19 @@ class Condition:
         return CkNetwork([self.width] * (self.depth + 1), **kind, seed=0, dtype=torch.float32, device="cpu")
 
 
+def without_identity(condition: Condition, layer: int) -> Condition:
+    """The residual network (C1) whose identity is left out on the way into one layer, with the other settings of a condition."""
+    checks.integer("layer", layer, 1)
+    if layer > condition.depth:
+        raise ValueError(f"layer is {layer}; one of the layers 1 to {condition.depth} is needed")
+    return replace(condition, order=(1,) * (layer - 1) + (0,) + (1,) * (condition.depth - layer))
+
+
+def plain_layer(order: int | tuple[int, ...]) -> int | None:
+    """The layer that the identity is left out on the way into, from 1; None where all layers have the same order."""
+    return order.index(0) + 1 if isinstance(order, tuple) else None
+
+
 @dataclass(frozen=True)
 class TrainedNetworks(TrainingResult):
     """The trained networks of one condition, one for each seed. A seed that diverged has error NaN.

@@ -1,10 +1,11 @@
-"""Figures of section 2: ReLU against its residual form, the certificate, folds, certificates through training, the rotated-image circle."""
+"""Figures of section 2: plain and residual ReLU layers, certificates, folds, certificates through training, the circle of images."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import torch
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgba
@@ -14,14 +15,16 @@ from torch import Tensor
 from ...charts import principal_minors
 from ...metric import jacobians
 from ...networks import CkNetwork
-from ...plot import CLASSES, GREY, STYLE, class_colour, figure
-from ..statistics import wilson
+from ...plot import CLASSES, GREY, canvas, class_colour, figure
 
 KEPT, REVERSED = "#7FBC41", "#C51B7D"  # orientation kept, orientation reversed: not the colours of classes
 
 
 def relu_layers(plain: CkNetwork, x: Tensor, pieces: Tensor, line: Tensor, curves: Mapping[str, Tensor]) -> Figure:
-    """Points of the plane in the colours of their four linear pieces, their image under a plain ReLU layer, and 1-d residual layers."""
+    """Points of the plane and their image under a plain ReLU layer, coloured by linear piece; and residual layers of width 1.
+
+    `x` (n, 2) and `pieces` (n,) are the points and the numbers of their pieces. `curves` holds an image of `line` for each name.
+    """
     fig, (axes,) = figure(1, 3, width=9, height=3.1)
     colours = [CLASSES[i] for i in pieces.tolist()]
     with torch.no_grad():
@@ -38,8 +41,11 @@ def relu_layers(plain: CkNetwork, x: Tensor, pieces: Tensor, line: Tensor, curve
     return fig
 
 
-def certificates(nets: Sequence[CkNetwork], extent: float = 3.0) -> Figure:
-    """For each one-layer tanh network of width 2: det(I + h D W) over all slopes D, with its corner values; below, a grid's image."""
+def certificate_by_slopes(nets: Sequence[CkNetwork], extent: float = 3.0) -> Figure:
+    """One column for each one-layer tanh network of width 2. Above: det(I + h D W) over all slopes D, with its corner values.
+
+    Below: the image of a square grid, `extent` to each side of the origin.
+    """
     fig, axes = figure(2, len(nets), width=3.6 * len(nets), height=7.2)
     for net, (top, bottom) in zip(nets, axes.T, strict=True):
         M = torch.eye(2, dtype=torch.float64) + net.steps[0] * net.weights[0].detach().double().cpu()
@@ -61,15 +67,14 @@ def certificates(nets: Sequence[CkNetwork], extent: float = 3.0) -> Figure:
     return fig
 
 
-def fold(
+def folding_layer(
     net: CkNetwork, centre: Sequence[float], extent: float, points: Tensor, image: Tensor, data: tuple[Tensor, Tensor] | None = None
 ) -> Figure:
-    """A layer that folds: where det J < 0, the fold curve det J = 0 and its image, and points that share one image.
+    """A layer that folds: where det J < 0, the fold curve det J = 0 and its image, and `points` (k, 2) that share one `image` (2,).
 
-    `data` adds points of the layer's domain with their labels.
+    The domain drawn reaches `extent` to each side of `centre`. `data` adds points (n, 2) of the domain with their labels (n,).
     """
-    fig, (left_right,) = figure(1, 2, width=9, height=4.4)
-    left, right = left_right
+    fig, ((left, right),) = figure(1, 2, width=9, height=4.4)
     corners, det = _grid(net, centre, extent, 201)
     x, y = corners[..., 0], corners[..., 1]
     left.contourf(x, y, det < 0, levels=[-0.5, 0.5, 1.5], colors=[to_rgba(KEPT, 0.15), to_rgba(REVERSED, 0.3)])
@@ -91,16 +96,16 @@ def fold(
     return fig
 
 
-def through_training(
-    updates: Sequence[int], layers: Mapping[str, Sequence[int]], networks: Mapping[str, Sequence[int]], depth: int, runs: int
-) -> Figure:
-    """The share of layers, and of whole networks, certified after so many updates; bands are Wilson 95 % intervals."""
+def through_training(layers: pd.DataFrame, networks: pd.DataFrame) -> Figure:
+    """The share of layers, and of whole networks, that are certified after so many updates; bands are the intervals.
+
+    Each table has the columns step, update, share, low, high.
+    """
     fig, (axes,) = figure(1, 2, width=8, height=3.2, sharey=True)
-    for ax, counts, n, title in ((axes[0], layers, depth * runs, "layers"), (axes[1], networks, runs, "whole networks")):
-        for (name, k), colour, marker in zip(counts.items(), (CLASSES[0], CLASSES[1]), ("o", "s"), strict=False):
-            low, high = zip(*[wilson(count, n) for count in k], strict=True)
-            ax.fill_between(updates, low, high, color=colour, alpha=0.2, linewidth=0)
-            ax.plot(updates, [count / n for count in k], marker, ls="-", ms=4, color=colour, label=name)
+    for ax, table, title in ((axes[0], layers, "layers"), (axes[1], networks, "whole networks")):
+        for (step, line), colour, marker in zip(table.groupby("step", sort=False), CLASSES, "os^D", strict=False):
+            ax.fill_between(line["update"], line["low"], line["high"], color=colour, alpha=0.2, linewidth=0)
+            ax.plot(line["update"], line["share"], marker, ls="-", ms=4, color=colour, label=step)
         ax.set(title=title, xlabel="updates", ylim=(-0.03, 1.03))
     axes[0].set_ylabel("share certified injective")
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
@@ -108,9 +113,11 @@ def through_training(
 
 
 def rotated_circle(images: Tensor, angles: Sequence[float], components: Tensor, arc: Tensor, chord: Tensor, side: int) -> Figure:
-    """Some of the rotated images, the curve they trace in pixel space by its first three principal components, and chord against arc."""
-    plt.rcParams.update(STYLE)
-    fig = plt.figure(figsize=(8.6, 5.2), layout="constrained")
+    """Eight of the rotated images, their curve in pixel space in its first three principal components, and chord against arc.
+
+    `images` (n, side²), `angles` in degrees and `components` (n, 3) belong together; `arc` and `chord` are lengths for pairs of images.
+    """
+    fig = canvas(8.6, 5.2)
     top, bottom = fig.subfigures(2, 1, height_ratios=[1, 3.6])
     for ax, i in zip(top.subplots(1, 8), range(0, len(images), len(images) // 8), strict=False):
         ax.imshow(images[i].reshape(side, side).numpy(force=True), cmap="gray_r")
@@ -142,7 +149,7 @@ def rotated_circle(images: Tensor, angles: Sequence[float], components: Tensor, 
 
 def _grid(net: CkNetwork, centre: Sequence[float], extent: float, count: int) -> tuple[np.ndarray, np.ndarray]:
     """A square grid about `centre`, (count, count, 2), and det J of the layer on it."""
-    like = net.readout.weight
+    like = net.weights[0]
     line = torch.linspace(-extent, extent, count, dtype=like.dtype, device=like.device)
     x = torch.stack(torch.meshgrid(line + float(centre[0]), line + float(centre[1]), indexing="xy"), -1)
     det = torch.linalg.det(jacobians(net, x.reshape(-1, 2))[0]).reshape(count, count)
@@ -150,13 +157,14 @@ def _grid(net: CkNetwork, centre: Sequence[float], extent: float, count: int) ->
 
 
 def _image(net: CkNetwork, points: np.ndarray) -> np.ndarray:
-    like = net.readout.weight
+    """The images of points (n, 2) as an array."""
+    like = net.weights[0]
     with torch.no_grad():
         return net.coordinates(torch.as_tensor(points, dtype=like.dtype, device=like.device))[-1].numpy(force=True)
 
 
 def _grid_image(ax, net: CkNetwork, centre: Sequence[float], extent: float, lines: int) -> None:
-    """Draws the image of a grid's lines, in the colour of the sign of det J."""
+    """Draws the image of the lines of a grid. The colour is the sign of det J."""
     fine = 8 * (lines - 1) + 1
     x, det = _grid(net, centre, extent, fine)
     y = _image(net, x.reshape(-1, 2)).reshape(fine, fine, 2)

@@ -1,45 +1,60 @@
-"""Section 3 and the appendix: networks beside the equation they discretise, measured orders, phase space, and the product's limit."""
+"""Figures of section 3 and the appendix: networks and the equation they discretise, measured orders, phase space, the product of Eq. 12.
 
-from collections.abc import Mapping, Sequence
+Errors are tables in long form: a row for each network or product, with the case it belongs to.
+"""
+
+from collections.abc import Mapping
 
 import numpy as np
+import pandas as pd
 from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
+from torch import Tensor
 
 from ...plot import CLASSES, GREY, NETWORKS, as_array, figure
 
 MARKERS = "osD^vP"
+CASES = (*CLASSES, "#E69F00", "#56B4E9", "#000000", GREY)  # one colour for each case of a panel
 
 
-def tracks(rows: Mapping[str, Mapping[int, np.ndarray]], exact: Mapping[str, np.ndarray]):
-    """Polygons of x^(l) in the plane for growing depth, (L + 1, points, 2), over the curves x(l) of the equation; a row a network."""
-    fig, axes = figure(len(rows), len(next(iter(rows.values()))), width=8.2, height=2.25 * len(rows), sharex="row", sharey="row")
-    for line, (name, depths) in zip(axes, rows.items(), strict=True):
-        for ax, (depth, x) in zip(line, depths.items(), strict=True):
-            ax.plot(*np.moveaxis(as_array(exact[name]), -1, 0), color="0.75", lw=2.5, solid_capstyle="round")
-            ax.plot(*np.moveaxis(as_array(x), -1, 0), color=NETWORKS[name], lw=0.8, marker="o", ms=2 if depth < 40 else 0)
+def tracks(polygons: Mapping[tuple[str, int], Tensor], exact: Mapping[str, Tensor]) -> Figure:
+    """Polygons of x^(l) in the plane, (L + 1, points, 2) for each network and depth, over the curves x(l) of the equation.
+
+    One line of panels for each network in `exact`, one panel for each depth.
+    """
+    depths = sorted({depth for _, depth in polygons})
+    fig, axes = figure(len(exact), len(depths), width=8.2, height=2.25 * len(exact), sharex="row", sharey="row")
+    for line, (name, curves) in zip(axes, exact.items(), strict=True):
+        for ax, depth in zip(line, depths, strict=True):
+            ax.plot(*np.moveaxis(as_array(curves), -1, 0), color="0.75", lw=2.5, solid_capstyle="round")
+            polygon = np.moveaxis(as_array(polygons[name, depth]), -1, 0)
+            ax.plot(*polygon, color=NETWORKS[name], lw=0.8, marker="o", ms=2 if depth < 40 else 0)
             ax.set_title(f"{name}, L = {depth}")
             ax.set(xlabel="$x^1$", aspect="equal")
         line[0].set_ylabel("$x^2$")
     return fig
 
 
-def orders(panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float], tuple]]], *, abscissa: str = r"step $\Delta l$"):
-    """Errors against the step on log-log axes, a panel a group: name -> (steps, errors, order); the order stands in the legend."""
+def orders(panels: Mapping[str, pd.DataFrame], orders: Mapping[str, tuple], *, abscissa: str = r"step $\Delta l$") -> Figure:
+    """Errors against the step on logarithmic axes, one panel for each table with the columns case, step, error.
+
+    `orders` gives (value, low, high) for each case, shown in the legend.
+    """
     fig, axes = figure(1, len(panels), width=8.2, height=3.5)
-    for ax, (title, curves) in zip(axes.flat, panels.items(), strict=True):
-        for i, (name, (steps, errors, order)) in enumerate(curves.items()):
-            colour = [*CLASSES, *NETWORKS.values()][i]
-            style = {"ls": "none"} if len(set(steps)) > 8 else {}
-            label = f"{name}: {order[0]:.2f} [{order[1]:.2f}, {order[2]:.2f}]"
-            ax.loglog(steps, errors, color=colour, marker=MARKERS[i % 6], ms=4, label=label, **style)
+    for ax, (title, table) in zip(axes.flat, panels.items(), strict=True):
+        for i, (name, line) in enumerate(table.groupby("case", sort=False)):
+            style = {"ls": "none"} if line["step"].nunique() > 8 else {}
+            value, low, high = (round(number, 2) + 0.0 for number in orders[name])  # no minus sign before 0.00
+            label = f"{name}: {value:.2f} [{low:.2f}, {high:.2f}]"
+            ax.loglog(line["step"], line["error"], color=CASES[i], marker=MARKERS[i % 6], ms=4, label=label, **style)
         ax.set(xlabel=abscissa, ylabel="error of $x^{(L)}$ (rms)", title=title)
         ax.xaxis.set_minor_formatter(NullFormatter())
-        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.24), fontsize=7.5, title="order [95 % interval]", title_fontsize=7.5)
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.32), fontsize=7.5, title="order [95 % interval]", title_fontsize=7.5)
     return fig
 
 
-def partitions(positions: Mapping[str, Sequence[float]]):
+def partitions(positions: Mapping[str, Tensor]) -> Figure:
     """The layers of each partition as ticks on [0, 1] (Eq. 7)."""
     fig, ((ax,),) = figure(1, 1, width=7.2, height=0.42 * len(positions) + 0.6)
     for i, l in enumerate(positions.values()):
@@ -57,12 +72,16 @@ def _grid(ax, grid: np.ndarray, colour: str) -> None:
     ax.set(aspect="equal", xlabel="$x^1$", ylabel="$x^2$")
 
 
-def implicit(depths: Sequence[int], shares: Mapping[str, Sequence[float]], grids: Mapping[str, np.ndarray]):
-    """Left: how far the map is from affine, against depth. Right: a square grid (m, m, 2) carried by the deepest networks."""
+def implicit(shares: pd.DataFrame, grids: Mapping[str, Tensor]) -> Figure:
+    """Left: how far each network's map is from affine, against depth (columns network, depth, share).
+
+    Right: one panel for each image of a square grid, (m, m, 2).
+    """
     fig, axes = figure(1, 1 + len(grids), width=8.4, height=3.0, width_ratios=[1.35] + [1] * len(grids))
     left, *rest = axes.flat
-    for i, (name, share) in enumerate(shares.items()):
-        left.loglog(depths, share, color=CLASSES[i], marker=MARKERS[i], ms=4, label=name, ls="--" if "ReLU, i" in name else "-")
+    for i, (name, line) in enumerate(shares.groupby("network", sort=False)):
+        style = "--" if name == "ReLU, implicit" else "-"  # it hides the explicit network behind it
+        left.loglog(line["depth"], line["share"], color=CLASSES[i], marker=MARKERS[i], ms=4, label=name, ls=style)
     left.set(xlabel="depth $L$", ylabel="non-affine share of the map")
     left.legend(loc="lower left")
     for i, (ax, (name, grid)) in enumerate(zip(rest, grids.items(), strict=True)):
@@ -71,54 +90,59 @@ def implicit(depths: Sequence[int], shares: Mapping[str, Sequence[float]], grids
     return fig
 
 
-def weights(profiles: Mapping[str, Mapping[int, np.ndarray]], depths: Sequence[int], ratios: Mapping[str, np.ndarray]):
-    """Left: one weight along the layers, (L,), for a few depths. Right: von Neumann's ratio for every run against depth, (depths, runs)."""
-    fig, axes = figure(1, 1 + len(profiles), width=8.4, height=3.0)
+def weights(profiles: pd.DataFrame, ratios: pd.DataFrame) -> Figure:
+    """One panel for each start: a weight along the layers at three depths. Right: von Neumann's ratio of every network against depth.
+
+    `profiles` has the columns start, depth, layer, weight; `ratios` has start, depth, seed, ratio.
+    """
+    fig, axes = figure(1, 1 + profiles["start"].nunique(), width=8.4, height=3.0)
     *rest, right = axes.flat
-    for i, (ax, (name, curves)) in enumerate(zip(rest, profiles.items(), strict=True)):
-        for j, (depth, w) in enumerate(curves.items()):
-            l = np.arange(depth) / depth
-            ax.plot(l, as_array(w), color=CLASSES[i], alpha=[0.35, 0.6, 1][j], lw=[2.4, 1.4, 0.7][j], label=f"L = {depth}")
-        ax.set(xlabel="$l$", ylabel="$W_{11}(l)$", title=name)
+    for colour, ax, (start, table) in zip(CLASSES, rest, profiles.groupby("start", sort=False), strict=False):
+        for alpha, width, (depth, line) in zip((0.35, 0.6, 1), (2.4, 1.4, 0.7), table.groupby("depth"), strict=False):
+            ax.plot(line["layer"] / depth, line["weight"], color=colour, alpha=alpha, lw=width, label=f"L = {depth}")
+        ax.set(xlabel="$l$", ylabel="$W_{11}(l)$", title=start)
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=3, handlelength=1.2, columnspacing=1)
-    for i, (name, ratio) in enumerate(ratios.items()):
-        ratio = as_array(ratio)
-        right.loglog(depths, ratio, color=CLASSES[i], lw=0, marker=MARKERS[i], ms=3, alpha=0.6)
-        right.loglog(depths, np.median(ratio, 1), color=CLASSES[i])
-        right.plot([], [], color=CLASSES[i], marker=MARKERS[i], ms=3, label=name)
+    for i, (start, table) in enumerate(ratios.groupby("start", sort=False)):
+        right.loglog(table["depth"], table["ratio"], color=CLASSES[i], lw=0, marker=MARKERS[i], ms=3, alpha=0.6)
+        right.loglog(table.groupby("depth")["ratio"].median(), color=CLASSES[i])
+        right.plot([], [], color=CLASSES[i], marker=MARKERS[i], ms=3, label=start)
     right.set(xlabel="depth $L$", ylabel="variation (1 = independent)", title="every run, and the median")
     right.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=3, handlelength=1.2, columnspacing=1)
     return fig
 
 
-def sharing(success: Mapping[str, tuple[float, tuple[float, float]]], loss: Sequence[np.ndarray], solved: Sequence[np.ndarray]):
-    """Left: share of seeds at 0.0 % error, with Wilson intervals. Right: final loss, seed by seed, own weights (x) against shared (y)."""
+def sharing(success: pd.DataFrame, runs: pd.DataFrame) -> Figure:
+    """Left: share of seeds at 0.0 % error, with its interval (columns weights, share, low, high).
+
+    Right: late loss of every seed, own weights (x) against shared ones (y). `runs` has one row for each seed and the columns
+    late_loss and solved, each split into own and shared.
+    """
     fig, ((left, right),) = figure(1, 2, width=7.6, height=3.3, width_ratios=[1, 1.4])
-    for i, (share, (low, high)) in enumerate(success.values()):
-        left.bar(i, share, color=CLASSES[i], width=0.6)
-        left.errorbar(i, share, [[share - low], [high - share]], color="k", capsize=4, lw=1)
-    left.set(xticks=range(len(success)), xticklabels=list(success), ylim=(0, 1), ylabel="share of seeds at 0.0 % error")
-    own, shared = (as_array(values) for values in loss)
-    group = 2 * as_array(solved[0]).astype(int) + as_array(solved[1]).astype(int)
-    for k, (name, colour) in enumerate(
-        {"neither": GREY, "shared only": CLASSES[1], "own only": CLASSES[0], "both solve": CLASSES[2]}.items()
-    ):
-        at = group == k
-        right.loglog(own[at], shared[at], color=colour, marker=MARKERS[k], ms=4, ls="none", label=f"{name}: {at.sum()}")
-    ends = [min(own.min(), shared.min()), max(own.max(), shared.max())]
+    for i, row in enumerate(success.itertuples()):
+        left.bar(i, row.share, color=CLASSES[i], width=0.6)
+        left.errorbar(i, row.share, [[row.share - row.low], [row.high - row.share]], color="k", capsize=4, lw=1)
+    left.set(xticks=range(len(success)), xticklabels=list(success["weights"]), ylim=(0, 1), ylabel="share of seeds at 0.0 % error")
+    loss, solved = runs["late_loss"], runs["solved"].astype(bool)
+    own, shared = solved["own"], solved["shared"]
+    groups = {"neither": ~own & ~shared, "shared only": ~own & shared, "own only": own & ~shared, "both solve": own & shared}
+    colours = (GREY, CLASSES[1], CLASSES[0], CLASSES[2])
+    for (name, here), colour, marker in zip(groups.items(), colours, MARKERS, strict=False):
+        label = f"{name}: {here.sum()}"
+        right.loglog(loss["own"][here], loss["shared"][here], color=colour, marker=marker, ms=4, ls="none", label=label)
+    ends = [loss.min(axis=None), loss.max(axis=None)]
     right.loglog(ends, ends, color="0.6", lw=0.8, ls="--")
     right.set(xlabel="late training loss, own weights (nats)", ylabel="late training loss, shared (nats)")
     right.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return fig
 
 
-def fold(inputs, images, orientation, tracks, layer: int):
-    """The square of inputs (m, m, 2), the same square in the x of `layer`, the turned sheet in the second colour, and inputs that meet.
+def projection_fold(inputs: Tensor, images: Tensor, orientation: Tensor, meeting: Tensor, layer: int) -> Figure:
+    """The square of inputs (m, m, 2), its image in the x of `layer`, with the turned sheet in the second colour, and inputs that meet.
 
-    `orientation` (m, m) is the sign of det ∂x^(l)/∂x^(0); `tracks` (layers, points, 2) are the meeting inputs' x, layer by layer.
+    `orientation` (m, m) is the sign of det ∂x^(l)/∂x^(0); `meeting` (layers, points, 2) are the images of the inputs that meet.
     """
     fig, ((left, middle, right),) = figure(1, 3, width=8.6, height=3.0)
-    sign, x = as_array(orientation), as_array(tracks)
+    sign, x = as_array(orientation), as_array(meeting)
     for ax, grid in ((left, as_array(inputs)), (middle, as_array(images))):
         for lines, signs in ((grid, sign), (np.swapaxes(grid, 0, 1), sign.T)):
             segments = np.stack([lines[:, :-1], lines[:, 1:]], 2).reshape(-1, 2, 2)
@@ -140,12 +164,12 @@ def fold(inputs, images, orientation, tracks, layer: int):
     return fig
 
 
-def parasite(l, runs: Mapping[str, np.ndarray], exact: np.ndarray):
-    """A decaying solution by each scheme: left on linear axes, right its size on logarithmic ones."""
+def parasite(l: Tensor, solutions: Mapping[str, Tensor], exact: Tensor) -> Figure:
+    """A decaying solution by each scheme, (L + 1,): left on linear axes, right its size on logarithmic axes."""
     fig, ((left, right),) = figure(1, 2, width=7.8, height=2.9)
     left.plot(l, exact, color="0.75", lw=3)
     right.semilogy(l, np.abs(exact), color="0.75", lw=3, label="equation")
-    for i, (name, x) in enumerate(runs.items()):
+    for i, (name, x) in enumerate(solutions.items()):
         left.plot(l, x, color=CLASSES[i], marker=".", ms=4)
         right.semilogy(l, np.abs(x), color=CLASSES[i], marker=".", ms=4, label=name)
     left.set(xlabel="$l$", ylabel="$x$", ylim=(-1.2, 1.2))
@@ -154,24 +178,33 @@ def parasite(l, runs: Mapping[str, np.ndarray], exact: np.ndarray):
     return fig
 
 
-def products(steps, curves: Mapping[str, tuple[Sequence[float], Sequence[float], tuple]], wrong: Sequence[float]):
-    """Error of the product of Eq. 12 against 1/L under the proof's bound: name -> (errors, bounds, order); `wrong` of the reversed one."""
-    fig, axes = figure(1, len(curves), width=8.4, height=3.1, sharey=True)
-    for i, (ax, (name, (errors, bounds, order))) in enumerate(zip(axes.flat, curves.items(), strict=True)):
-        ax.loglog(steps, errors, color=CLASSES[i], marker=MARKERS[i], ms=4)
-        ax.loglog(steps, bounds, color="k", ls="--", lw=0.9)
-        ax.text(steps[0], bounds[0] * 1.5, "bound", ha="right", va="bottom")
-        title = name if order is None else f"{name}\norder {order[0]:.3f} [{order[1]:.3f}, {order[2]:.3f}]"
-        ax.set(xlabel="$1/L$", title=title)
+def products(table: pd.DataFrame, orders: Mapping[str, tuple]) -> Figure:
+    """Error of the product of Eq. 12 against 1/L, under the bound of the proof: one panel for each path.
+
+    Columns: path, depth, error, bound, and wrong_order, the error with the factors reversed, where that was computed. `orders` gives
+    (value, low, high) of paths whose order was measured.
+    """
+    fig, axes = figure(1, table["path"].nunique(), width=8.4, height=3.1, sharey=True)
+    for i, (ax, (name, line)) in enumerate(zip(axes.flat, table.groupby("path", sort=False), strict=True)):
+        steps = 1 / line["depth"]
+        ax.loglog(steps, line["error"], color=CLASSES[i], marker=MARKERS[i], ms=4)
+        ax.loglog(steps, line["bound"], color="k", ls="--", lw=0.9)
+        ax.text(steps.iloc[0], line["bound"].iloc[0] * 1.5, "bound", ha="right", va="bottom")
+        value, low, high = orders.get(name, (0, 0, 0))
+        ax.set(xlabel="$1/L$", title=f"{name}\norder {value:.3f} [{low:.3f}, {high:.3f}]" if name in orders else name)
         ax.margins(y=0.12)
-    axes[0, 0].loglog(steps, wrong, color=GREY, marker="x", ms=4)
-    axes[0, 0].text(steps[-1], wrong[-1] * 1.3, "wrong order", color=GREY, ha="left", va="bottom")
+        if line["wrong_order"].notna().all():
+            ax.loglog(steps, line["wrong_order"], color=GREY, marker="x", ms=4)
+            ax.text(steps.iloc[-1], line["wrong_order"].iloc[-1] / 1.4, "wrong order", color=GREY, ha="left", va="top")
     axes[0, 0].set_ylabel(r"error $\|P_L - P\|_2$")
     return fig
 
 
-def orbit(images, plane, marks):
-    """Rotated images in a row, and their orbit in pixel space, projected to the plane of most variance: (k, side, side), (n, 2), (k, 2)."""
+def orbit(images: Tensor, plane: Tensor, marks: Tensor) -> Figure:
+    """Rotated images (k, side, side), and their orbit in pixel space, projected to the plane of most variance.
+
+    `plane` (n, 2) is the projected orbit, `marks` (k, 2) the images on it.
+    """
     fig, axes = figure(1, len(images) + 1, width=8.4, height=1.9, width_ratios=[1] * len(images) + [1.5])
     for ax, image in zip(axes.flat, as_array(images), strict=False):
         ax.imshow(image, cmap="cividis", origin="lower", vmin=0)
@@ -183,7 +216,7 @@ def orbit(images, plane, marks):
     return fig
 
 
-def bands(width: float = 0.35):
+def bands(width: float = 0.35) -> Figure:
     """The cylinder and the Möbius band, line bundles over the circle, with the transition functions of their two charts."""
     fig, axes = figure(1, 2, width=7.0, height=2.8, subplot_kw={"projection": "3d"})
     angle, v = np.meshgrid(np.linspace(0, 2 * np.pi, 121), np.linspace(-width, width, 9))

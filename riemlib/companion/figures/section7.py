@@ -14,7 +14,7 @@ from ...plot import GREY, as_array, canvas, class_colour, figure, hyperplane, la
 
 
 def layers(net, sample, *, curve=None, title: str = ""):
-    """Figure 4: one panel a layer, the readout's line in the last. `curve`: a dense resampling of the arms, drawn as lines."""
+    """Figure 4: one panel per layer. In the last, the line where the readout is undecided. `curve`: a dense sample, drawn as lines."""
     fig, axes = layer_grid(len(net.weights) + 2, columns=4)
     _panels(axes, net, sample, curve, 2.5)
     _legend(axes[-1], sample.label)
@@ -23,37 +23,41 @@ def layers(net, sample, *, curve=None, title: str = ""):
 
 
 def untangling(net, sample, *, curve=None, particles: int = 8, title: str = ""):
-    """Figure 2: one panel a layer, and below them each coordinate of some particles of each class against the layer."""
-    paths = np.stack([as_array(x) for x in net.coordinates(sample.x)])  # (L + 1, n, 2)
-    chosen = [rows[np.linspace(0, len(rows) - 1, particles).round().astype(int)] for rows in _rows(sample)]
+    """Figure 2: one panel per layer, and below them each coordinate of some points of each class against the layer."""
+    images = np.stack([as_array(x) for x in net.coordinates(sample.x)])  # (L + 1, n, 2)
+    followed = [arm[np.linspace(0, len(arm) - 1, particles).round().astype(int)] for arm in _points_of_classes(sample)]
     upper, lower = (fig := canvas(8.4, 8.6)).subfigures(2, 1, height_ratios=(3, 1.15))
-    grid = upper.subplots(-(-(len(paths) + 1) // 4), 4).flat
+    grid = upper.subplots(-(-(len(images) + 1) // 4), 4).flat
     _panels(grid, net, sample, curve, 2.0)
-    for ax, x in zip(grid, paths, strict=False):
-        for c, rows in enumerate(chosen):
-            ax.scatter(*x[rows].T, s=14, color=class_colour(c), edgecolors="k", linewidths=0.5, zorder=3)
-    _legend(grid[len(paths)], sample.label, Line2D([], [], marker="o", ls="", ms=4, mfc="w", mec="k", label="particle followed below"))
-    for ax in grid[len(paths) + 1 :]:
+    for ax, x in zip(grid, images, strict=False):
+        for c, points in enumerate(followed):
+            ax.scatter(*x[points].T, s=14, color=class_colour(c), edgecolors="k", linewidths=0.5, zorder=3)
+    _legend(grid[len(images)], sample.label, Line2D([], [], marker="o", ls="", ms=4, mfc="w", mec="k", label="particle followed below"))
+    for ax in grid[len(images) + 1 :]:
         ax.set_visible(False)
-    for a, ax in enumerate(lower.subplots(1, paths.shape[2])):
-        for c, rows in enumerate(chosen):
-            ax.plot(paths[:, rows, a], color=class_colour(c), lw=0.9, marker="o", ms=2)
-        ax.set(xlabel="layer $l$", ylabel=f"coordinate {a + 1}", xticks=range(0, len(paths), 2))
+    for a, ax in enumerate(lower.subplots(1, images.shape[2])):
+        for c, points in enumerate(followed):
+            ax.plot(images[:, points, a], color=class_colour(c), lw=0.9, marker="o", ms=2)
+        ax.set(xlabel="layer $l$", ylabel=f"coordinate {a + 1}", xticks=range(0, len(images), 2))
     lower.suptitle("trajectories of the outlined particles", fontsize=9)
     fig.suptitle(title)
     return fig
 
 
 def _panels(axes, net, sample, curve, size: float) -> None:
-    """The sample in each layer's coordinates, a panel each; the arms as lines where `curve` samples them densely."""
+    """The sample in the coordinates of each layer, one panel per layer. The arms are lines where `curve` samples them densely."""
     dense = net.coordinates(curve.x) if curve is not None else None
-    for i, (ax, x) in enumerate(zip(axes, net.coordinates(sample.x), strict=False)):
+    for l, (ax, x) in enumerate(zip(axes, net.coordinates(sample.x), strict=False)):
         square_limits(ax, x)
         if dense is not None:
             for c in curve.label.unique().tolist():
-                ax.plot(*as_array(dense[i][curve.label == c]).T, color=class_colour(c), lw=0.6, alpha=0.5)
+                ax.plot(*as_array(dense[l][curve.label == c]).T, color=class_colour(c), lw=0.6, alpha=0.5)
         scatter_classes(ax, x, sample.label, size)
-        ax.set_title(f"layer {i}")
+        ax.set_title(f"layer {l}")
+        if ax.get_subplotspec().is_first_col():
+            ax.set_ylabel("coordinate 2")
+        if ax.get_subplotspec().is_last_row():
+            ax.set_xlabel("coordinate 1")
     hyperplane(axes[len(net.weights)], net)
 
 
@@ -123,14 +127,14 @@ def true_balls(
 
 
 def _legend(ax, label, *more) -> None:
-    """What the colours and the dashed line are, in a panel of its own."""
+    """What the colours and the dashed line mean, in a panel of its own."""
     handles = [Line2D([], [], color=class_colour(c), lw=2, label=f"class {c + 1}") for c in np.unique(as_array(label))]
     ax.legend(handles=[*handles, *more, Line2D([], [], color=GREY, ls="--", lw=1, label="readout undecided")], loc="center")
     ax.set_axis_off()
     ax.set_title("")
 
 
-def _rows(sample) -> list[np.ndarray]:
-    """The row numbers of each class, in order along its arm."""
+def _points_of_classes(sample) -> list[np.ndarray]:
+    """For each class the numbers of its points in the sample, in order along the arm."""
     label = as_array(sample.label)
     return [np.flatnonzero(label == c) for c in np.unique(label)]

@@ -1,214 +1,255 @@
-"""Figures of studies: distributions over seeds, sensitivity strips, layers, batch sizes. A dot is a network, full at 0.0 % error."""
+"""Figures of studies: distributions over seeds, sensitivity strips, layers, batch sizes. They take the tables of a study.
+
+A dot is a network, filled where it reaches 0.0 % error. Medians carry bootstrap 95 % intervals, shares of networks Wilson's.
+"""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator, PercentFormatter
 
 from ...plot import GREY, NETWORKS, as_array, figure
+from .. import statistics
 
-OTHERS = ("#a6cee3", "#56a0d3", "#1f5fa8", "#0b2a5b")  # an order, light to dark
+ORDERED = ("#a6cee3", "#56a0d3", "#1f5fa8", "#0b2a5b")  # values in their order, light to dark
 TORN = "#D55E00"
+SOLVED = "seeds at 0.0 % error"
 
 
-def _colour(name: str, i: int) -> str:
-    return NETWORKS.get(name, OTHERS[i % len(OTHERS)])
-
-
-def _plain(axis) -> None:
-    """Numbers on a logarithmic axis as 2, 20, 200; powers of ten where it spans more than four."""
-    low, high = axis.get_view_interval()
-    if high / low < 1e4:
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 100 else (1,)))
-        axis.set_major_formatter("{x:g}")
-        axis.set_minor_formatter(NullFormatter())
-
-
-def _spread(values: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Sideways offsets, so that dots do not hide each other."""
-    return np.random.default_rng(seed).uniform(-0.26, 0.26, len(values))
-
-
-def distributions(panels: Mapping[str, Mapping[str, tuple]], *, ylabel: str | Mapping[str, str] = "", log: bool = False):
-    """A panel each, a column of dots a name: `panels[title][name]` is (values, solved, (median, low, high)); the bar is the interval."""
-    fig, axes = figure(1, len(panels), width=max(4.0, min(9.0, 3.2 * len(panels) + 1)), height=3.5)
-    for ax, (title, columns) in zip(axes[0], panels.items(), strict=True):
-        for i, (name, (values, solved, (median, low, high))) in enumerate(columns.items()):
-            values, solved, colour = as_array(values), as_array(solved).astype(bool), _colour(name, i)
-            x = i + _spread(values)
-            ax.plot(x[~solved], values[~solved], "o", ms=3, mfc="none", mec=colour, mew=0.6, alpha=0.7)
-            ax.plot(x[solved], values[solved], "o", ms=3, color=colour, mew=0, alpha=0.7)
-            ax.plot([i - 0.36, i + 0.36], [median, median], color="k", lw=1.4)
-            ax.plot([i, i], [low, high], color="k", lw=3.5, solid_capstyle="butt")
-        if log:
-            ax.set_yscale("log")
-        ax.set(xticks=range(len(columns)), xlim=(-0.6, len(columns) - 0.4), title=title)
-        ax.set_xticklabels(list(columns))
-        ax.set_ylabel(ylabel if isinstance(ylabel, str) else ylabel[title])
-    _dots(fig, GREY)
-    return fig
-
-
-def _dots(fig, colour: str) -> None:
-    kinds = {"0.0 % error": colour, "not": "none"}
-    handles = [Line2D([], [], marker="o", ls="", ms=4, mfc=face, mec=colour, label=name) for name, face in kinds.items()]
-    handles.append(Line2D([], [], color="k", lw=1.4, label="median and 95 % interval of all"))
+def distributions(table: pd.DataFrame, *, ylabel: str, title: str = ""):
+    """One measure: a column of dots for each kind of network, its median and the interval of it. `table`: network, solved, value."""
+    fig, ((ax,),) = figure(1, 1, width=4.4, height=3.5)
+    kinds = list(table["network"].unique())
+    for i, kind in enumerate(kinds):
+        rows = statistics.select(table, network=kind)
+        (_, middle, low, high) = _middles(rows, ["network"], "value").iloc[0]
+        x, colour, solved = i + _spread(len(rows)), _colour(kind, i), rows["solved"].to_numpy()
+        ax.plot(x[~solved], rows["value"][~solved], "o", ms=3, mfc="none", mec=colour, mew=0.6, alpha=0.7)
+        ax.plot(x[solved], rows["value"][solved], "o", ms=3, color=colour, mew=0, alpha=0.7)
+        ax.plot([i - 0.36, i + 0.36], [middle, middle], color="k", lw=1.4)
+        ax.plot([i, i], [low, high], color="k", lw=3.5, solid_capstyle="butt")
+    ax.set(xticks=range(len(kinds)), xlim=(-0.6, len(kinds) - 0.4), xlabel="network", ylabel=ylabel, title=title)
+    ax.set_xticklabels(kinds)
+    dots = {"0.0 % error": GREY, "more": "none"}
+    handles = [Line2D([], [], marker="o", ls="", ms=4, mfc=face, mec=GREY, label=name) for name, face in dots.items()]
+    handles.append(Line2D([], [], color="k", lw=1.4, label="median, 95 % interval"))
     fig.legend(handles=handles, loc="outside lower center", ncols=3)
-
-
-def strips(rows: Mapping[str, Mapping[str, Mapping[float, Mapping[str, tuple]]]], *, base: Mapping[str, float], shares: Sequence[str] = ()):
-    """Sensitivity: a row a quantity, a column a setting: `rows[quantity][setting][value][name]` is (value, low, high). Dotted: the base.
-
-    Quantities in `shares` are shown in percent.
-    """
-    settings = list(next(iter(rows.values())))
-    fig, axes = figure(len(rows), len(settings), width=9.0, height=0.6 + 2.3 * len(rows), sharey="row", sharex="col")
-    names: dict[str, str] = {}
-    for i, (quantity, columns) in enumerate(rows.items()):
-        for ax, (setting, values) in zip(axes[i], columns.items(), strict=True):
-            xs = sorted(values)
-            for k, name in enumerate(values[xs[0]]):
-                middle, low, high = np.array([values[x][name] for x in xs]).T
-                names[name] = _colour(name, k)
-                ax.errorbar(xs, middle, [middle - low, high - middle], color=names[name], marker="o", ms=4, capsize=2, lw=1.2)
-            ax.axvline(base[setting], color=GREY, ls=":", lw=1, zorder=0)
-            if xs[-1] / xs[0] > 4:
-                ax.set_xscale("log")
-            ax.xaxis.set_major_locator(FixedLocator(xs))
-            ax.xaxis.set_minor_locator(NullLocator())
-            ax.xaxis.set_minor_formatter(NullFormatter())
-            ax.set_xticks(xs, [f"{x:g}" for x in xs])
-            if i == len(rows) - 1:
-                ax.set_xlabel(setting)
-            if quantity in shares:
-                ax.set_ylim(-0.03, 1.03)
-                ax.yaxis.set_major_formatter(PercentFormatter(1.0))
-        if quantity not in shares:
-            axes[i, 0].set_ylim(bottom=0)
-        axes[i, 0].set_ylabel(quantity)
-    handles = [Line2D([], [], color=colour, marker="o", ms=4, label=name) for name, colour in names.items()]
-    fig.legend(handles=handles, loc="outside upper center", ncols=len(names))
     return fig
 
 
-def through_layers(panels: Mapping[str, Mapping[str, np.ndarray]], *, log: Sequence[str] = (), shares: Sequence[str] = ()):
-    """A panel each: `panels[ylabel][name]` (seeds, layers), drawn as the median and the middle half against the layer.
+def strips(table: pd.DataFrame, base: Mapping[str, object], *, measure: str):
+    """Sensitivity: above the share of networks at 0.0 % error, below the median of a measure; a column of panels for each setting.
 
-    Panels in `shares` hold 0 and 1 and show the mean instead.
+    `table` is one that `statistics.strips` made of the measure. Dotted: the value of each setting in `base`.
+    """
+    settings, kinds = list(table["setting"].unique()), list(table["network"].unique())
+    quantities = {"solved": SOLVED, "value": f"{measure} (median)"}
+    fig, axes = figure(2, len(settings), width=9.0, height=5.2, sharey="row", sharex="col")
+    for row, column in zip(axes, quantities, strict=True):
+        for ax, (setting, strip) in zip(row, table.groupby("setting", sort=False), strict=True):
+            middles = _middles(strip, ["network", "at"], column)
+            for i, kind in enumerate(kinds):
+                line = statistics.select(middles, network=kind).sort_values("at")
+                _errorbar(ax, line["at"], line, color=_colour(kind, i), marker="o", ms=4, lw=1.2)
+            ax.axvline(base[setting], color=GREY, ls=":", lw=1, zorder=0)
+            _ticks_at(ax, sorted(strip["at"].unique()))
+        row[0].set_ylabel(quantities[column])
+    for ax, setting in zip(axes[-1], settings, strict=True):
+        ax.set_xlabel(setting.replace("_", " "))
+    _percent(axes[0, 0])
+    axes[1, 0].set_ylim(bottom=0)
+    _legend(fig, kinds, marker="o", ms=4)
+    return fig
+
+
+def through_layers(panels: Mapping[str, pd.DataFrame], *, by: str = "network", log: Sequence[str] = (), mean: Sequence[str] = ()):
+    """A measure against the layer, one panel for each table: a line for each value of the column `by`. The key is the label of the y axis.
+
+    Lines are medians, and the shaded regions hold the middle half of the networks. Panels in `mean` show means in percent instead; those in
+    `log` have a logarithmic axis. `panels[label]`: the column `by`, layer, value.
     """
     fig, axes = figure(1, len(panels), width=max(4.6, min(9.0, 4.0 * len(panels) + 0.6)), height=3.3)
-    for ax, (ylabel, columns) in zip(axes[0], panels.items(), strict=True):
-        for i, (name, values) in enumerate(columns.items()):
-            values, colour = as_array(values), _colour(name, i)
-            l = np.arange(values.shape[1])
-            if ylabel in shares:
-                ax.plot(l, np.nanmean(values, 0), color=colour, marker="o", ms=3, label=name)
-                continue
-            low, middle, high = np.nanquantile(values, [0.25, 0.5, 0.75], axis=0)
-            ax.fill_between(l, low, high, color=colour, alpha=0.16, lw=0)
-            ax.plot(l, middle, color=colour, marker="o", ms=3, label=name)
+    names = list(dict.fromkeys(name for table in panels.values() for name in table[by]))
+    for ax, (ylabel, table) in zip(axes[0], panels.items(), strict=True):
+        for name, rows in table.groupby(by, sort=False):
+            values, colour = rows.groupby("layer")["value"], _colour(name, names.index(name))
+            middle = values.mean() if ylabel in mean else values.median()
+            ax.plot(middle, color=colour, marker="o", ms=3)
+            if ylabel not in mean:
+                ax.fill_between(middle.index, values.quantile(0.25), values.quantile(0.75), color=colour, alpha=0.16, lw=0)
         ax.set(xlabel="layer", ylabel=ylabel)
         ax.xaxis.get_major_locator().set_params(integer=True)
         if ylabel in log:
-            ax.set_yscale("log")
-            _plain(ax.yaxis)
-        if ylabel in shares:
-            ax.set_ylim(-0.03, 1.03)
-            ax.yaxis.set_major_formatter(PercentFormatter(1.0))
-    handles, names = axes[0, 0].get_legend_handles_labels()
-    fig.legend(handles, names, loc="outside upper center", ncols=len(names))
+            _logarithmic(ax)
+        if ylabel in mean:
+            _percent(ax)
+    _legend(fig, names, by=by, marker="o", ms=3)
     return fig
 
 
-def positions(success: Mapping[int, tuple], roughness: Mapping[int, tuple], *, reference: Mapping[str, tuple[float, float]]):
-    """Success (left) and roughness (right) by the position of the one plain layer. Dashed: `reference[name]`, networks of one kind."""
-    fig, axes = figure(1, 2, width=8.2, height=3.2)
-    for ax, values, column in zip(axes[0], (success, roughness), (0, 1), strict=True):
-        at = sorted(values)
-        middle, low, high = np.array([values[l] for l in at]).T
-        ax.errorbar(at, middle, [middle - low, high - middle], color=NETWORKS["mixed"], marker="o", ms=4, capsize=2, ls="")
-        for i, (name, pair) in enumerate(reference.items()):
-            ax.axhline(pair[column], color=_colour(name, i), ls="--", lw=1, label=f"{name} throughout")
-        ax.set(xlabel="layer without the identity", xticks=at)
-    axes[0, 0].set(ylabel="seeds at 0.0 % error", ylim=(-0.03, 1.03))
-    axes[0, 0].yaxis.set_major_formatter(PercentFormatter(1.0))
-    axes[0, 1].set(ylabel="roughness (median)")
-    handles, names = axes[0, 0].get_legend_handles_labels()
-    fig.legend(handles, names, loc="outside upper center", ncols=len(names))
-    return fig
+def positions(table: pd.DataFrame, reference: pd.DataFrame, *, measure: str):
+    """Success (left) and a measure (right) by the position of the one plain layer. `table`: plain_layer, solved, value.
 
-
-def batches(rows: Mapping[str, Mapping[str, Mapping[str, Mapping[int, tuple]]]], *, log: Sequence[str] = (), shares: Sequence[str] = ()):
-    """A row a measure, a column a matching: `rows[measure][matching][name][batch]` is (values, (median, low, high)).
-
-    Dots are networks, the line joins the medians. A measure in `shares` is (value, low, high) instead.
+    Dashed: the networks of `reference` (network, solved, value), one kind in all layers.
     """
-    columns = list(next(iter(rows.values())))
-    fig, axes = figure(len(rows), len(columns), width=8.6, height=0.7 + 2.15 * len(rows), sharey="row", sharex="col")
-    names: dict[str, str] = {}
-    for i, (quantity, matchings) in enumerate(rows.items()):
-        for ax, (matching, networks) in zip(axes[i], matchings.items(), strict=True):
-            for k, (name, by_batch) in enumerate(networks.items()):
-                sizes = sorted(by_batch)
-                colour = names[name] = _colour(name, k)
-                x = np.arange(len(sizes)) + 0.24 * (k - (len(networks) - 1) / 2)
-                if quantity in shares:
-                    middle, low, high = np.array([by_batch[size] for size in sizes]).T
-                else:
-                    middle, low, high = np.array([by_batch[size][1] for size in sizes]).T
-                    for place, size in zip(x, sizes, strict=True):
-                        values = as_array(by_batch[size][0])
-                        ax.plot(place + 0.3 * _spread(values), values, "o", ms=1.6, color=colour, mew=0, alpha=0.3)
-                ax.errorbar(x, middle, [middle - low, high - middle], color=colour, marker="s", ms=4, mec="k", mew=0.5, capsize=2, lw=1.2)
-            ax.set_xticks(range(len(sizes)), [str(size) for size in sizes])
-            if quantity in log:
-                ax.set_yscale("log")
-                _plain(ax.yaxis)
-            elif quantity in shares:
-                ax.set_ylim(-0.03, 1.03)
-                ax.yaxis.set_major_formatter(PercentFormatter(1.0))
-            else:
-                ax.set_ylim(bottom=0)
-            if i == 0:
-                ax.set_title(matching)
-            if i == len(rows) - 1:
-                ax.set_xlabel("batch size")
-        axes[i, 0].set_ylabel(quantity)
-    handles = [Line2D([], [], color=colour, marker="s", ms=4, mec="k", mew=0.5, label=name) for name, colour in names.items()]
-    fig.legend(handles=handles, loc="outside upper center", ncols=len(names))
+    fig, axes = figure(1, 2, width=8.2, height=3.2)
+    for ax, column in zip(axes[0], ("solved", "value"), strict=True):
+        middles = _middles(table, ["plain_layer"], column)
+        _errorbar(
+            ax, middles["plain_layer"], middles, color=NETWORKS["mixed"], marker="o", ms=4, ls="", label="identity left out in one layer"
+        )
+        for i, row in enumerate(_middles(reference, ["network"], column).itertuples()):
+            ax.axhline(row.middle, color=_colour(row.network, i), ls="--", lw=1, label=f"{row.network} in all layers")
+        ax.set(xlabel="layer without the identity", xticks=middles["plain_layer"])
+    axes[0, 0].set_ylabel(SOLVED)
+    _percent(axes[0, 0])
+    axes[0, 1].set_ylabel(f"{measure} (median)")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside upper center", ncols=len(labels))
     return fig
 
 
-def shifts(rows: Mapping[str, Mapping[str, Mapping[str, tuple]]], *, xlabel: str):
-    """Effects with their intervals: a row a measure, a column a matching; `rows[measure][matching][name]` is (median, low, high)."""
-    columns = list(next(iter(rows.values())))
-    count = len(next(iter(rows.values()))[columns[0]])
-    fig, axes = figure(len(rows), len(columns), width=8.0, height=0.7 + len(rows) * (0.35 + 0.24 * count), sharex="row", sharey=True)
-    for i, (measure, matchings) in enumerate(rows.items()):
-        for ax, (matching, effects) in zip(axes[i], matchings.items(), strict=True):
-            for y, (name, (middle, low, high)) in enumerate(effects.items()):
-                sure = low > 0 or high < 0
-                ax.plot([low, high], [y, y], color=_colour(name, y), lw=2.4, alpha=1 if sure else 0.35)
-                ax.plot(middle, y, "o", ms=6, color=_colour(name, y), mfc=_colour(name, y) if sure else "w")
-            ax.axvline(0, color=GREY, lw=0.8, ls="--")
-            ax.set_yticks(range(count), list(effects))
-            ax.set_ylim(count - 0.5, -0.5)
+def batches(table: pd.DataFrame, *, success: bool = False, log: Sequence[str] = ()):
+    """Measures against the batch size: a row of panels for each measure, a column for each matching; medians joined by lines.
+
+    `table`: measure, matching, network, batch_size, seed, solved, value. `success` adds a first row, the share of networks at 0.0 % error.
+    Measures in `log` have a logarithmic axis.
+    """
+    measures, matchings = list(table["measure"].unique()), list(table["matching"].unique())
+    kinds, sizes = list(table["network"].unique()), sorted(table["batch_size"].unique())
+    if success:
+        solved = statistics.select(table, measure=measures[0])
+        table = pd.concat([table, solved.assign(measure=SOLVED)])
+        measures = [SOLVED, *measures]
+    fig, axes = figure(len(measures), len(matchings), width=8.6, height=0.7 + 2.15 * len(measures), sharey="row", sharex="col")
+    for row, measure in zip(axes, measures, strict=True):
+        for ax, matching in zip(row, matchings, strict=True):
+            rows = statistics.select(table, measure=measure, matching=matching)
+            for i, kind in enumerate(kinds):
+                offset = 0.24 * (i - (len(kinds) - 1) / 2)
+                _by_size(ax, statistics.select(rows, network=kind), sizes, offset, _colour(kind, i), measure == SOLVED)
+        row[0].set_ylabel(measure)
+        if measure in log:
+            _logarithmic(row[0])
+        elif measure == SOLVED:
+            _percent(row[0])
+        else:
+            row[0].set_ylim(bottom=0)
+    for top, bottom, matching in zip(axes[0], axes[-1], matchings, strict=True):
+        top.set_title(matching)
+        bottom.set_xticks(range(len(sizes)), [str(size) for size in sizes])
+        bottom.set_xlabel("batch size")
+    _legend(fig, kinds, marker="s", ms=4, mec="k", mew=0.5)
+    return fig
+
+
+def _by_size(ax, rows: pd.DataFrame, sizes: Sequence[int], offset: float, colour: str, success: bool) -> None:
+    """One kind of network against the batch size: a dot for each network, the medians joined by a line; or the shares of success."""
+    middles = _middles(rows, ["batch_size"], "solved" if success else "value").sort_values("batch_size")
+    if not success:
+        for size, values in rows.groupby("batch_size")["value"]:
+            ax.plot(sizes.index(size) + offset + 0.3 * _spread(len(values)), values, "o", ms=1.6, color=colour, mew=0, alpha=0.3)
+    at = [sizes.index(size) + offset for size in middles["batch_size"]]
+    _errorbar(ax, at, middles, color=colour, marker="s", ms=4, mec="k", mew=0.5, lw=1.2)
+
+
+def shifts(comparisons: pd.DataFrame, *, xlabel: str):
+    """Effects with their intervals: a row of panels for each measure, a column for each matching; pale where the interval holds 0.
+
+    `comparisons`: measure, matching, network, median, low, high, as `statistics.compare` finds them.
+    """
+    measures, matchings, kinds = (list(comparisons[name].unique()) for name in ("measure", "matching", "network"))
+    height = 0.7 + len(measures) * (0.35 + 0.24 * len(kinds))
+    fig, axes = figure(len(measures), len(matchings), width=8.0, height=height, sharex="row", sharey=True)
+    for row, measure in zip(axes, measures, strict=True):
+        for ax, matching in zip(row, matchings, strict=True):
+            for effect in statistics.select(comparisons, measure=measure, matching=matching).itertuples():
+                y, sure = kinds.index(effect.network), effect.low > 0 or effect.high < 0
+                colour = _colour(effect.network, y)
+                ax.plot([effect.low, effect.high], [y, y], color=colour, lw=2.4, alpha=1 if sure else 0.35)
+                ax.plot(effect.median, y, "o", ms=6, color=colour, mfc=colour if sure else "w")
+            ax.axvline(0, color=GREY, lw=0.8, ls="--", zorder=0)
+            ax.set_yticks(range(len(kinds)), kinds)
+            ax.set_ylim(len(kinds) - 0.5, -0.5)
             ax.set_title(f"{measure}, {matching}")
     fig.supxlabel(xlabel, fontsize=9)
     return fig
 
 
-def refinement(gaps: Mapping[str, np.ndarray], torn: np.ndarray, parts: int):
-    """The largest gap of every network, relative to its first, as the sampling grows `parts`-fold a stage; `torn`: a map with a tear."""
+def refinement(gaps: pd.DataFrame, torn, parts: int):
+    """The largest gap of each arm, relative to its first, as the sampling becomes `parts` times as fine in each stage.
+
+    `gaps`: a row for each arm, a column for each stage, `network` in the index. `torn`: the gaps of a map with a tear.
+    """
     fig, ((ax,),) = figure(1, 1, width=5.4, height=3.6)
-    for i, (name, values) in enumerate(gaps.items()):
-        values = as_array(values)
+    for i, (name, rows) in enumerate(gaps.groupby(level="network", sort=False)):
+        values = rows.to_numpy()
         ax.plot((values / values[:, :1]).T, color=_colour(name, i), lw=0.4, alpha=0.25)
         ax.plot([], [], color=_colour(name, i), label=name)
-    stages = np.arange(len(as_array(torn)))
+    torn, stages = as_array(torn), np.arange(len(torn))
     ax.plot(stages, float(parts) ** -stages, color="k", ls="--", lw=1, label="in proportion to the sampling")
-    ax.plot(stages, as_array(torn) / as_array(torn)[0], color=TORN, marker="s", ms=4, label="a map with a tear")
-    ax.set(yscale="log", xticks=stages, xlabel=f"refinements, each {parts} times as fine", ylabel="largest gap, relative")
+    ax.plot(stages, torn / torn[0], color=TORN, marker="s", ms=4, label="a map with a tear")
+    ax.set(yscale="log", xticks=stages, xlabel=f"refinements, each {parts} times as fine", ylabel="largest gap, relative to the first")
     ax.legend(loc="lower left")
     return fig
+
+
+def _middles(table: pd.DataFrame, by: Sequence[str], column: str) -> pd.DataFrame:
+    """For each combination of `by` the share in which `solved` is true, or the median of another column: middle, low, high."""
+    if column == "solved":
+        found = statistics.shares(table, by).rename(columns={"share": "middle"})
+    else:
+        found = statistics.medians(table, by, column).rename(columns={"median": "middle"})
+    return found[[*by, "middle", "low", "high"]]
+
+
+def _errorbar(ax, x, middles: pd.DataFrame, **style) -> None:
+    """The middles with their intervals."""
+    reach = [middles["middle"] - middles["low"], middles["high"] - middles["middle"]]
+    ax.errorbar(x, middles["middle"], reach, capsize=2, **style)
+
+
+def _colour(name, i: int) -> str:
+    """The colour of a kind of network; the i-th of an ordered list for anything else."""
+    return NETWORKS.get(name, ORDERED[i % len(ORDERED)])
+
+
+def _legend(fig, names: Sequence, *, by: str = "network", **style) -> None:
+    """Which colour is which value of the column `by`, above the panels. Networks go by their names, numbers with the column's."""
+    labels = [name if isinstance(name, str) else f"{by.replace('_', ' ')} {name}" for name in names]
+    colours = [_colour(name, i) for i, name in enumerate(names)]
+    handles = [Line2D([], [], color=colour, label=label, **style) for colour, label in zip(colours, labels, strict=True)]
+    fig.legend(handles=handles, loc="outside upper center", ncols=len(names))
+
+
+def _percent(ax) -> None:
+    """Shares from 0 to 100 %."""
+    ax.set_ylim(-0.03, 1.03)
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+
+
+def _ticks_at(ax, values: Sequence[float]) -> None:
+    """Ticks at these values and nowhere else, on a logarithmic axis where they span more than a factor 4."""
+    if values[-1] / values[0] > 4:
+        ax.set_xscale("log")
+    ax.xaxis.set_major_locator(FixedLocator(values))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.set_xticks(values, [f"{x:g}" for x in values])
+
+
+def _logarithmic(ax) -> None:
+    """A logarithmic axis with numbers such as 2, 20, 200; with powers of ten where it spans more than four."""
+    ax.set_yscale("log")
+    low, high = ax.yaxis.get_view_interval()
+    if high / low < 1e4:
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 100 else (1,)))
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _spread(count: int, seed: int = 0) -> np.ndarray:
+    """Sideways offsets, so that dots do not hide each other."""
+    return np.random.default_rng(seed).uniform(-0.26, 0.26, count)

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 from reference import network, points
+from safetensors.torch import save_file
 
 import riemlib as rl
-from riemlib.metric import condition_number, log_volume
+from riemlib import bundles, charts, curvature, curves, limits
+from riemlib.ellipsoids import balls_of, condition_number, log_volume
 
 pytestmark = pytest.mark.usefixtures("untyped")  # riemlib's own refusals, not those of the run-time type check
 
@@ -39,6 +41,16 @@ def train(of=None, sample=None, **changes):
 def sample(x=None, label=None):
     good = rl.spiral(20, dtype=torch.float64)
     return rl.Sample(good.x if x is None else x, good.label if label is None else label, good.position)
+
+
+def preimages(W, **settings):
+    return charts.relu_preimages(W, torch.zeros(1), torch.ones(1, 1), **settings)
+
+
+W2, W3, B3 = torch.eye(2), torch.ones(3, 2), torch.zeros(3)
+EYE, ONES, FRAME = torch.eye(2), torch.ones(2, 2), torch.eye(2).expand(3, 2, 2)
+FIELD = limits.smooth_field(2, seed=0)
+given = rl.CkNetwork.from_weights
 
 
 def at(x, where, value):
@@ -83,6 +95,20 @@ REFUSED = {
     "activation shape": (lambda: net(activation=torch.sum), ValueError, "activation", "sum", "pointwise"),
     "activation list": (lambda: net(activation=["tanh"]), ValueError, "activation", "tanh", "callable"),
     "one class": (lambda: net(classes=1), ValueError, "classes", "1", "at least 2"),
+    # parts of networks, and networks of given weights
+    "one layer": (lambda: net()[1], TypeError, "layers", "1", "a range of layers a:b"),
+    "every other layer": (lambda: net()[::2], TypeError, "layers", r"slice\(None, None, 2\)", "a range of layers a:b"),
+    "layers by name": (lambda: net()["a"], TypeError, "layers", "'a'", "a range of layers a:b"),
+    "a part without layers": (lambda: net()[2:2], ValueError, "layers", "2:2", "0 <= a < b <= 3"),
+    "a part backwards": (lambda: net()[2:1], ValueError, "layers", "2:1", "0 <= a < b <= 3"),
+    "a part beyond the end": (lambda: net()[1:4], ValueError, "layers", "1:4", "0 <= a < b <= 3"),
+    "a part from the end": (lambda: net()[-1:], ValueError, "a", "-1", "at least 0"),
+    "a part to half a layer": (lambda: net()[:1.5], TypeError, "b", "1.5", "integer"),
+    "a part at a wrong state": (lambda: net(order=2)[1:](X), ValueError, "x", r"\(5, 2\)", r"\(n, 4\)"),
+    "a bias of another width": (lambda: given([W2], [torch.zeros(3)]), ValueError, "weights or biases", r"\(3,\)", r"\(2,\) is needed"),
+    "a bias that would spread": (lambda: given([W2], [torch.zeros(1)]), ValueError, "weights or biases", r"\(1,\)", r"\(2,\) is needed"),
+    "layers apart": (lambda: given([W3, W3], [B3, B3], order=0), ValueError, "weights or biases", r"\(3, 2\)", r"\(3, 3\) is needed"),
+    "a width that changes": (lambda: given([W3], [B3], order=1), ValueError, "widths", "2 to 3 at layer 1.*order 1", "order 0"),
     # spirals
     "too few": (lambda: rl.spiral(2, arms=3), ValueError, "n", "2", "at least 3"),
     "points 1.5": (lambda: rl.spiral(1.5), TypeError, "n", "1.5", "integer"),
@@ -122,6 +148,68 @@ REFUSED = {
     "condition of no metric": (lambda: condition_number(metric([1, 2], [2, 1])), ValueError, "g", "-1", "none below 0"),
     "volume of no metric": (lambda: log_volume(metric([1, 1], [0, 1])), ValueError, "g", "not symmetric", "g_ab = g_ba"),
     "ball skew": (lambda: rl.balls(metric([1, 1], [0, 1]), 1.0), ValueError, "g", "not symmetric", "g_ab = g_ba"),
+    "eta of a geometry": (lambda: rl.geometry(net(), X, metric([1, 2], [2, 1])), ValueError, "output_metric", "-1", "none below 0"),
+    "points of a geometry": (lambda: rl.geometry(net(), points(5, 3)), ValueError, "x", r"\(5, 3\)", r"\(n, 2\)"),
+    "radius of a geometry": (lambda: rl.geometry(net(), X).balls(0.0), ValueError, "radius", "0.0", "positive"),
+    "P of one point": (lambda: balls_of(torch.ones(2, 2), 1.0), ValueError, "P", r"\(2, 2\)", r"\(n, r, d\)"),
+    "P of no point": (lambda: balls_of(torch.ones(0, 2, 2), 1.0), ValueError, "P", r"\(0, 2, 2\)", "at least one point"),
+    "P NaN": (lambda: balls_of(torch.full((1, 2, 2), NAN), 1.0), ValueError, "P", "not finite", "finite"),
+    "P array": (lambda: balls_of(np.ones((1, 2, 2)), 1.0), TypeError, "P", "ndarray", "tensor"),
+    "radius of a Jacobian": (lambda: balls_of(torch.ones(1, 2, 2), -1.0), ValueError, "radius", "-1.0", "positive"),
+    # charts
+    "minors not square": (lambda: charts.principal_minors(torch.zeros(2, 3)), ValueError, "M", r"\(2, 3\)", r"\(..., d, d\)"),
+    "minors too many": (lambda: charts.principal_minors(torch.zeros(13, 13)), ValueError, "M", r"\(13, 13\)", "d from 1 to 12"),
+    "minors NaN": (lambda: charts.is_p_matrix(torch.tensor([[NAN]])), ValueError, "M", "not finite", "finite"),
+    "slopes unknown": (lambda: charts.certificates(net(activation=torch.sin)), ValueError, "activation", "sin", "one of tanh, relu"),
+    "pieces of a singular W": (
+        lambda: charts.points_on_pieces(torch.zeros(2, 2), torch.zeros(2)),
+        ValueError,
+        "W",
+        "singular",
+        "invertible",
+    ),
+    "a singular piece": (lambda: preimages(-torch.ones(1, 1)), ValueError, "a linear piece", "singular", "without singular pieces"),
+    "preimages with a step": (lambda: preimages(torch.ones(1, 1), step=-1.0), ValueError, "step", "-1.0", "positive"),
+    "preimages of other width": (lambda: charts.preimages(net(), X[0, :1], reach=1.0), ValueError, "y", r"\(1,\).*2 to 2", "one width"),
+    "preimages within 0": (lambda: charts.preimages(net(), X[0], reach=0.0), ValueError, "reach", "0.0", "positive"),
+    "one neighbour": (lambda: charts.local_dimension(X, neighbours=1), ValueError, "neighbours", "1", "2 to 5"),
+    "neighbours beyond": (lambda: charts.local_dimension(X, neighbours=6), ValueError, "neighbours", "6", "2 to 5"),
+    "image of side 6": (lambda: charts.rotated_images(np.zeros((6, 6)), [0]), ValueError, "image", r"\(6, 6\)", "side divisible by 4"),
+    "image not square": (lambda: charts.rotated_images(np.zeros((8, 4)), [0]), ValueError, "image", r"\(8, 4\)", r"\(side, side\)"),
+    # limits
+    "partition": (lambda: limits.partition(4, "even"), ValueError, "kind", "'even'", "uniform, graded, random or half start"),
+    "partition of nothing": (lambda: limits.partition(0), ValueError, "depth", "0", "at least 1"),
+    "three errors": (lambda: limits.order_of_convergence([1.0] * 3, [1.0] * 3), ValueError, "steps", "3", "at least four"),
+    "errors short": (lambda: limits.order_of_convergence([1.0] * 4, [1.0] * 3), ValueError, "steps", "4 entries, errors 3", "as many"),
+    "an error of 0": (lambda: limits.order_of_convergence([1.0] * 4, [1, 1, 1, 0]), ValueError, "errors", "0", "positive finite"),
+    "positions back": (lambda: limits.solve(*FIELD, X, at=[0.5, 0.2]), ValueError, "at", r"\[0.5, 0.2\]", "increasing"),
+    "equation of order 0": (lambda: limits.solve(*FIELD, X, order=0), ValueError, "order", "0", "at least 1"),
+    "a field for shared weights": (lambda: limits.sample_weights(net(shared=True), *FIELD), ValueError, "net", "shares", "its own"),
+    "a field of other width": (lambda: limits.sample_weights(net(widths=[3] * 4), *FIELD), ValueError, "W", r"\(3, 2, 2\)", r"\(3, 3, 3\)"),
+    "implicit at order 2": (lambda: limits.implicit(net(order=2)), ValueError, "net", r"\(2, 2, 2\)", "order 1"),
+    "adjoint forward": (lambda: limits.adjoint(*FIELD, X, X, at=(0.0, 0.5)), ValueError, "at", r"\[0.0, 0.5\]", "decreasing"),
+    "adjoint of other points": (lambda: limits.adjoint(*FIELD, X, X[:2]), ValueError, "p", r"\(2, 2\), x \(5, 2\)", "one covector"),
+    # bundles
+    "h singular": (lambda: rl.act_on_frame(FRAME, torch.zeros(2, 2)), ValueError, "h", "1 singular", "invertible"),
+    "two h singular": (lambda: rl.act_on_metric(torch.stack([EYE, ONES, 0 * EYE]), FRAME), ValueError, "h", "2 singular", "invertible"),
+    "e singular": (lambda: bundles.change_of_frame(0 * EYE, EYE), ValueError, "e", "1 singular", "invertible"),
+    "frames of two sizes": (lambda: rl.act_on_frame(FRAME, torch.eye(3)), ValueError, "e", r"\(3, 2, 2\), h \(3, 3\)", "one size d"),
+    "h not square": (lambda: rl.act_on_frame(FRAME, torch.ones(3, 2)), ValueError, "h", r"\(3, 2\)", "square"),
+    "h NaN": (lambda: rl.act_on_frame(FRAME, torch.full((2, 2), NAN)), ValueError, "h", "not finite", "finite"),
+    "g acted on skew": (lambda: rl.act_on_metric(FRAME, ONES.triu()), ValueError, "g", "not symmetric", "g_ab = g_ba"),
+    "g of another size": (lambda: rl.act_on_metric(FRAME, torch.eye(3)), ValueError, "h", r"\(3, 2, 2\), g \(3, 3\)", "are needed"),
+    "covectors too wide": (lambda: bundles.covectors(net(), X, X[:, None, :1]), ValueError, "output", r"\(5, 1, 1\)", r"\(5, r, 2\)"),
+    "labels of backpropagation": (lambda: rl.backpropagate(net(), X, torch.arange(5)), ValueError, "label", "0 to 4", "0 to 1"),
+    "labels too few": (lambda: rl.backpropagate(net(), X, torch.tensor([0, 1])), ValueError, "label", r"\(2,\)", "one label for each"),
+    "labels of numbers": (lambda: rl.backpropagate(net(), X, torch.zeros(5)), TypeError, "label", "float32", "int64"),
+    # curvature
+    "a field of no metric": (lambda: rl.riemann(lambda x: x, X), ValueError, "metric", r"\(5, 2\)", r"\(5, 2, 2\)"),
+    "curvature NaN": (lambda: rl.christoffel(torch.diag_embed, at(X, (0, 0), NAN)), ValueError, "x", "not finite", "finite"),
+    "preimage of no ball": (lambda: curvature.ball_preimages(torch.sin, X, 0.0), ValueError, "radius", "0.0", "positive"),
+    "preimage in space": (lambda: curvature.ball_preimages(torch.sin, points(3, 3), 1.0), ValueError, "x", r"\(3, 3\)", r"\(n, 2\)"),
+    # curves
+    "two layers": (lambda: curves.roughness(torch.zeros(2, 5, 2)), ValueError, "images", "2 layers", "at least 3"),
+    "crossing in space": (lambda: curves.cross(torch.sin, points(3, 3), X), ValueError, "the images", r"\(3, 3\)", "points of the plane"),
     # training
     "batch": (lambda: train(batch_size=21), ValueError, "batch_size", "21.*20", "no larger"),
     "batch 0": (lambda: train(batch_size=0), ValueError, "batch_size", "0", "at least 1"),
@@ -146,7 +234,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_refused(case):
+def test_bad_input_is_refused_with_what_was_given_and_what_is_needed(case):
     call, kind, name, given, needed = REFUSED[case]
     with pytest.raises(kind, match=rf"(?s)^{name}\b.*{given}") as refusal:
         call()
@@ -180,6 +268,20 @@ ACCEPTED = {
 
 
 @pytest.mark.parametrize("case", ACCEPTED)
-def test_accepted(case):
-    """What the refusals let through."""
+def test_good_input_of_an_unusual_kind_is_let_through(case):
     assert ACCEPTED[case]() is not None
+
+
+def test_a_network_that_has_no_file_form_is_not_saved(tmp_path):
+    file = tmp_path / "net.safetensors"
+    for refused in (net(activation=torch.sin), net(activation=lambda z: torch.tanh(z)), net()[1:]):
+        with pytest.raises(ValueError, match="cannot be saved; an activation with a name and a whole network are needed"):
+            refused.save(file)
+    assert not file.exists()
+
+
+def test_a_file_that_is_no_saved_network_is_not_loaded(tmp_path):
+    for metadata in (None, {"format": "pt"}):
+        save_file({name: p.detach() for name, p in net().named_parameters()}, tmp_path / "foreign.safetensors", metadata)
+        with pytest.raises(ValueError, match=r"foreign.safetensors holds no settings of a network; .* CkNetwork.save wrote"):
+            rl.CkNetwork.load(tmp_path / "foreign.safetensors")

@@ -1,0 +1,497 @@
+"""Running, checking and publishing notebooks, on a toy project in a temporary folder; the committed notebooks themselves."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from riemlib.__main__ import main
+from riemlib.companion import build, ledger
+from riemlib.companion.provenance import hashed
+
+HEADER = """\
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+"""
+
+FIRST = (
+    HEADER
+    + """
+# %% [markdown]
+# # First
+
+# %% tags=["parameters"]
+seeds: int = 4  # networks
+device: str = "cpu"  # where they live
+
+# %%
+import os
+
+from riemlib.pack import core
+
+os.makedirs(os.environ["RIEMLIB_BUILD"] + "/figures", exist_ok=True)
+open(os.environ["RIEMLIB_BUILD"] + "/figures/figure_1.png", "w").write("drawn")
+print(seeds * core.TWO)  # twice
+
+# %% tags=["nbval-check-output"]
+from IPython.display import display
+
+display({"MIME": {"id": "gauge", "section": "ours", "statement": "s", "verdict": "confirmed", "evidence": {"seeds": seeds}}}, raw=True)
+""".replace("MIME", ledger.MIME)
+)
+SECOND = HEADER + "\n# %%\nimport time\n\nimport riemlib as rl\n\nrl.twice()\ntime.sleep(PAUSE)\nprint('second')\n"
+OVERVIEW = (
+    HEADER
+    + """
+# %%
+import json, os, pathlib
+
+for path in sorted(pathlib.Path(os.environ["RIEMLIB_BUILD"]).glob("0[1-9]*.ipynb")):
+    print(path.stem, json.loads(path.read_text())["metadata"]["riemlib"]["profile"])
+"""
+)
+CLAIMS = """
+[[claim]]
+id = "gauge"
+repaired = "r"
+
+[[claim]]
+id = "flatness"
+repaired = "r"
+"""
+LIBRARY = '''"""Doc.
+
+| Eq. | what it says | function | notebook |
+|---|---|---|---|
+| Eq. 1 | two | lazy.twice | 02_second |
+"""
+
+from importlib import import_module
+
+EXPORTS = {"lazy": ("twice",)}
+
+
+def __getattr__(name):
+    return getattr(import_module(f"{__name__}.{[*EXPORTS][0]}"), name)
+'''
+README = "# Toy\n\n<!-- ledger -->\n<!-- /ledger -->\n\n<!-- equations -->\n<!-- /equations -->\n\nend\n"
+
+
+def toy(root: Path) -> Path:
+    """Two small notebooks and an overview, with a small library: 01_first uses pack, 02_second lazy."""
+    for name, text in {
+        "notebooks/00_overview.py": OVERVIEW,
+        "notebooks/01_first.py": FIRST,
+        "notebooks/02_second.py": SECOND.replace("PAUSE", "0"),
+        "notebooks/quick.yaml": "01_first:\n  seeds: 1\n",
+        "riemlib/__init__.py": LIBRARY,
+        "riemlib/pack/__init__.py": "from ..base import ZERO\n",
+        "riemlib/pack/core.py": '"""Doc."""\nTWO = 2  # two\n',
+        "riemlib/base.py": "ZERO = 0\n",
+        "riemlib/lazy.py": "from . import deep\n\n\ndef twice():\n    return 2 * deep.ONE\n",
+        "riemlib/deep.py": "from .deeper import ONE\n",
+        "riemlib/deeper.py": "ONE = 1\n",
+        "riemlib/other.py": "X = 1\n",
+        "riemlib/companion/claims.toml": CLAIMS,
+        "requirements.lock": "# pins\ntorch==2.13.0\n",
+        "README.md": README,
+    }.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+@pytest.fixture
+def project(tmp_path) -> Path:
+    return toy(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """The toy project after a full run, to look at or to copy."""
+    root = toy(tmp_path_factory.mktemp("finished"))
+    assert build.run(root) == 0
+    return root
+
+
+@pytest.fixture
+def copy(finished, tmp_path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "toy"))
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def ran(root: Path, capsys, **kwargs) -> list[str]:
+    """The names a run executed, in order."""
+    capsys.readouterr()
+    assert build.run(root, **kwargs) == 0
+    return [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.endswith(" s")]
+
+
+def text(path: Path) -> str:
+    cells = nbformat.read(path, as_version=4).cells
+    return "".join(o.text for cell in cells if cell.cell_type == "code" for o in cell.outputs if o.output_type == "stream")
+
+
+def stale(root: Path) -> list[str]:
+    """The published notebooks that the check calls stale."""
+    return sorted({line.split(".")[0] for line in build.check(root) if "stale" in line})
+
+
+# Running.
+
+
+def test_a_full_run_publishes_stamped_notebooks_claims_and_figures(finished):
+    assert text(finished / "notebooks/01_first.ipynb") == "8\n"
+    assert text(finished / "notebooks/00_overview.ipynb") == "01_first full\n02_second full\n"
+    nb = nbformat.read(finished / "notebooks/01_first.ipynb", as_version=4)
+    assert set(nb.metadata.riemlib) == {"digest", "outputs", "profile", "seconds"}
+    assert "papermill" not in json.dumps(nb)
+    (claim,) = json.loads((finished / "build/claims.json").read_text())
+    assert (claim["id"], claim["evidence"], claim["notebook"], claim["cell"]) == ("gauge", {"seeds": 4}, "01_first", 3)
+    assert (finished / "build/figures/figure_1.png").read_text() == (finished / "notebooks/figure_1.png").read_text() == "drawn"
+    assert not [p for p in finished.rglob("*") if p.name.endswith(".writing") or p.name.endswith(".failed.ipynb")]
+    assert build.check(finished) == []
+
+
+def test_a_full_run_fills_the_tables_of_the_readme(finished):
+    readme = (finished / "README.md").read_text()
+    assert "1 claims decided: 1 confirmed." in readme and r"[01_first \[3\]](notebooks/01_first.ipynb)" in readme
+    assert r"| Eq. 1 | two | [lazy.twice](riemlib/lazy.py) | [02_second \[1\]](notebooks/02_second.ipynb) |" in readme
+    assert readme.startswith("# Toy\n\n<!-- ledger -->\n") and readme.endswith("\n<!-- /equations -->\n\nend\n")
+
+
+def test_a_run_leaves_the_environment_as_it_was(finished):
+    assert "TQDM_DISABLE" not in os.environ and str(finished) not in os.environ.get("PYTHONPATH", "")
+
+
+def test_nothing_changed_nothing_done(copy, capsys):
+    assert build.run(copy) == 0
+    out = capsys.readouterr().out
+    assert "nothing to do" in out and "FAILED" not in out and " to run" not in out
+
+
+def test_touching_a_source_runs_that_one(copy, capsys):
+    later = time.time() + 5
+    os.utime(copy / "notebooks/02_second.py", (later, later))
+    assert ran(copy, capsys) == ["02_second"]
+
+
+def test_a_change_of_code_runs_what_depends_on_it(copy, capsys):
+    edit(copy / "notebooks/01_first.py", "seeds: int = 4", "seeds: int = 5")
+    assert stale(copy) == ["01_first"]
+    assert ran(copy, capsys) == ["01_first", "00_overview"]  # the claims differ: the overview too
+    assert build.check(copy) == []
+
+
+ALL = ["00_overview", "01_first", "02_second"]
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "expected"),
+    [
+        ("notebooks/02_second.py", "print('second')", "print('other')", ["02_second"]),
+        ("notebooks/01_first.py", "# twice", "# two times", []),
+        ("notebooks/01_first.py", "# # First", "# # The first", []),
+        ("riemlib/pack/core.py", "TWO = 2", "TWO = 3", ["01_first"]),
+        ("riemlib/pack/core.py", '"""Doc."""\nTWO = 2  # two', '"""Other."""\n\nTWO = 2  # deux', []),
+        ("riemlib/pack/__init__.py", "ZERO", "ZERO as O", ["01_first"]),  # the package of a module
+        ("riemlib/base.py", "ZERO = 0", "ZERO = 1", ["01_first"]),
+        ("riemlib/lazy.py", "2 *", "3 *", ["02_second"]),  # through rl.NAME alone
+        ("riemlib/deeper.py", "ONE = 1", "ONE = 2", ["02_second"]),  # three modules down
+        ("riemlib/other.py", "X = 1", "X = 2", []),
+        ("riemlib/__init__.py", "import import_module", "import import_module as load", ["01_first", "02_second"]),
+        ("riemlib/__init__.py", '("twice",)', '("twice", "X")', []),
+        ("riemlib/companion/claims.toml", '"gauge"\nrepaired = "r"', '"gauge"\nrepaired = "other"', ["00_overview", "01_first"]),
+        ("riemlib/companion/claims.toml", '"flatness"\nrepaired = "r"', '"flatness"\nrepaired = "other"', ["00_overview"]),
+        ("notebooks/quick.yaml", "seeds: 1", "seeds: 2", []),  # of another profile
+        ("requirements.lock", "# pins", "# other words", []),
+        ("requirements.lock", "2.13.0", "2.13.1", ALL),
+    ],
+)
+def test_what_an_edit_makes_stale(copy, file, old, new, expected):
+    edit(copy / file, old, new)
+    assert stale(copy) == expected
+
+
+def test_a_module_that_is_new_or_gone_concerns_those_that_use_it(copy):
+    (copy / "riemlib/new.py").write_text("")
+    (copy / "riemlib/other.py").unlink()
+    assert stale(copy) == []
+    (copy / "riemlib/deeper.py").unlink()
+    assert stale(copy) == ["02_second"]
+
+
+@pytest.mark.parametrize(("line", "refused"), [("%matplotlib inline", False), ("if True:\n    !ls", False), ("x = !ls", True)])
+def test_cells_for_ipython_are_read_or_refused(project, line, refused):
+    edit(project / "notebooks/02_second.py", "import time", f"{line}\nimport time")
+    nb = build.source(project, "02_second")
+    assert build.code(nb)[0].startswith(line)  # as it is written
+    if refused:
+        with pytest.raises(ValueError, match="code cell 0 is not Python"):
+            build.tree(nb)
+    else:
+        assert "riemlib.lazy" in build.code_used(build.tree(nb), project)
+
+
+def test_quick_passes_its_parameters_and_publishes_nothing(project, capsys):
+    assert ran(project, capsys, profile="quick", only=["notebooks/01_first.py"]) == ["01_first"]
+    assert text(project / "build/quick/01_first.ipynb") == "2\n"
+    assert not list((project / "notebooks").glob("*.ipynb"))
+    edit(project / "notebooks/quick.yaml", "seeds: 1", "seeds: 3")
+    (job,) = build.due(project, project / "build/quick", "quick", ["01_first"])
+    assert job.parameters == {"seeds": 3}
+
+
+def test_several_at_a_time_give_the_same(copy, capsys):
+    both = ["01_first", "02_second"]
+    assert sorted(ran(copy, capsys, build=copy / "build/two", only=both, jobs=2)) == both
+    for name in both:
+        assert text(copy / f"build/two/full/{name}.ipynb") == text(copy / f"notebooks/{name}.ipynb")
+
+
+@pytest.mark.parametrize(
+    ("call", "word"),
+    [
+        ({"only": ["09_nowhere"]}, "no notebook 09_nowhere"),
+        ({"profile": "slow"}, "profile is 'slow'"),
+    ],
+)
+def test_refusals(project, call, word):
+    with pytest.raises(ValueError, match=word):
+        build.run(project, **call)
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("01_first: {seed: 1}", "unknown parameter seed; its parameters are seeds, device"),
+        ("02_second: {seed: 1}", "unknown parameter seed; its parameters are none"),
+        ("1: {}", "quick.yaml names 1"),
+    ],
+)
+def test_unknown_quick_parameters_are_refused_before_anything_runs(project, line, word):
+    (project / "notebooks/quick.yaml").write_text(line)
+    with pytest.raises(ValueError, match=word):
+        build.run(project, "quick")
+    assert not (project / "build").exists()
+
+
+def test_a_failing_notebook_keeps_its_traceback_and_others_still_run(copy, capsys):
+    before = (copy / "notebooks/01_first.ipynb").read_bytes()
+    edit(copy / "notebooks/01_first.py", "core.TWO", "core.THREE")
+    os.utime(copy / "notebooks/02_second.py")
+    assert build.run(copy) == 1
+    out = capsys.readouterr().out
+    assert "AttributeError" in out and "01_first.failed.ipynb" in out and "00_overview          not run" in out
+    assert "THREE" in json.dumps(json.loads((copy / "build/full/01_first.failed.ipynb").read_text())["cells"])
+    assert not (copy / "build/full/01_first.ipynb").exists()
+    assert (copy / "notebooks/01_first.ipynb").read_bytes() == before
+    assert any("02_second" in line and line.endswith(" s") for line in out.splitlines())
+    edit(copy / "notebooks/01_first.py", "core.THREE", "core.TWO")
+    assert ran(copy, capsys) == ["01_first"]  # its claims are what they were: the overview stands
+    assert not (copy / "build/full/01_first.failed.ipynb").exists()
+
+
+def test_killed_midway_it_leaves_no_broken_notebook_and_the_next_run_completes(copy, capsys):
+    edit(copy / "notebooks/02_second.py", "sleep(0)", "sleep(600)")
+    before = {path: path.read_bytes() for path in copy.rglob("*.ipynb")}
+    command = "import sys; from pathlib import Path; from riemlib.companion import build; build.run(Path(sys.argv[1]))"
+    process = subprocess.Popen([sys.executable, "-c", command, str(copy)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.time() + 120
+    while not (running := copy / "build/full/running/02_second.ipynb").exists():
+        assert time.time() < deadline and process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert {path: path.read_bytes() for path in copy.rglob("*.ipynb") if path != running} == before
+    assert all(build.stamp(path)["outputs"] == hashed(build.outputs(nbformat.read(path, as_version=4))) for path in before)
+    edit(copy / "notebooks/02_second.py", "sleep(600)", "sleep(0)")
+    assert ran(copy, capsys) == ["02_second"]
+    assert build.check(copy) == [] and not running.exists()
+
+
+# Checking.
+
+
+def tampered(nb: nbformat.NotebookNode, how: str) -> None:
+    code = [cell for cell in nb.cells if cell.cell_type == "code"]
+    match how:
+        case "source":
+            nb.cells[0].source += " and more"
+        case "type":
+            nb.cells[0].cell_type = "raw"
+        case "tags":
+            code[0].metadata.tags = []
+        case "cells":
+            nb.cells.pop()
+        case "executed":
+            code[1].execution_count = None
+        case "error":
+            code[1].outputs = [nbformat.v4.new_output("error", ename="E", evalue="", traceback=[])]
+        case "lost":
+            code[1].outputs = []
+        case "number":
+            code[1].outputs[0].text = "9\n"
+        case "digest":
+            nb.metadata.riemlib.digest = "0" * 16
+        case "profile":
+            nb.metadata.riemlib.profile = "quick"
+        case "stamp":
+            del nb.metadata["riemlib"]
+
+
+@pytest.mark.parametrize(
+    ("how", "word"),
+    [
+        ("source", "cell 0 differs from the source in its source"),
+        ("type", "cell 0 differs from the source in its type"),
+        ("tags", "cell 1 differs from the source in its tags"),
+        ("cells", "has 3 cells, its source 4"),
+        ("executed", "cell 2 was not executed"),
+        ("error", "cell 2 shows an error"),
+        ("lost", "shows outputs other than"),
+        ("number", "shows outputs other than"),
+        ("digest", "is stale"),
+        ("profile", "made at the profile quick"),
+        ("stamp", "made at the profile unknown"),
+    ],
+)
+def test_check_goes_red(copy, how, word):
+    path = copy / "notebooks/01_first.ipynb"
+    nb = nbformat.read(path, as_version=4)
+    tampered(nb, how)
+    path.write_text(nbformat.writes(nb))
+    assert any(line.startswith("01_first.ipynb: ") and word in line for line in build.check(copy))
+
+
+def test_check_names_missing_and_orphaned_notebooks(copy):
+    (copy / "notebooks/01_first.ipynb").rename(copy / "notebooks/03_gone.ipynb")
+    problems = build.check(copy)
+    assert "01_first.ipynb: is missing: make paper" in problems
+    assert "03_gone.ipynb: has no source 03_gone.py" in problems
+
+
+def test_check_wants_the_tables_of_the_readme(copy):
+    edit(copy / "README.md", "| two |", "| three |")
+    assert build.check(copy) == ["README.md: its tables are not those of the notebooks and the index: python -m riemlib publish"]
+    edit(copy / "README.md", "| three |", "| two |")
+    edit(copy / "README.md", "1 confirmed", "2 confirmed")
+    assert [line.split(":")[0] for line in build.check(copy)] == ["README.md"]
+
+
+# Publishing.
+
+
+def published(root: Path, capsys) -> dict[str, str]:
+    """What publish says about each file."""
+    capsys.readouterr()
+    assert build.publish(root) == 0
+    return {line.split()[0]: " ".join(line.split()[1:]) for line in capsys.readouterr().out.splitlines()}
+
+
+def test_publish_carries_prose_and_keeps_outputs(copy, capsys):
+    edit(copy / "notebooks/01_first.py", "# # First", "# # The first\n#\n# Of two.")
+    edit(copy / "notebooks/01_first.py", "# twice", "# two times")
+    edit(copy / "notebooks/02_second.py", "'second'", "'other'")
+    before = (copy / "notebooks/02_second.ipynb").read_bytes()
+    assert published(copy, capsys) == {
+        "01_first": "now has the text of its source",
+        "02_second": "left alone: is stale, the code that made it has changed since: make paper",
+        "00_overview": "is up to date",
+        "README.md": "is up to date",
+    }
+    assert [line.split(":")[0] for line in build.check(copy)] == ["02_second.ipynb"] * 2
+    assert "Of two." in (copy / "notebooks/01_first.ipynb").read_text()
+    assert text(copy / "notebooks/01_first.ipynb") == "8\n"
+    assert (copy / "notebooks/02_second.ipynb").read_bytes() == before
+    assert [job.name for job in build.due(copy, copy / "build/full", "full", build.names(copy))] == ["02_second"]
+
+
+def test_publish_carries_a_full_run_and_fills_the_readme(copy, finished, capsys):
+    (copy / "notebooks/01_first.ipynb").unlink()
+    path = copy / "notebooks/02_second.ipynb"
+    nb = nbformat.read(path, as_version=4)
+    nb.metadata.riemlib.seconds = 1e6  # of an earlier run
+    path.write_text(nbformat.writes(nb))
+    (copy / "notebooks/figure_1.png").unlink()
+    (copy / "README.md").write_text(README)
+    edit(copy / "notebooks/02_second.py", "import time", "import time  # to wait")
+    said = published(copy, capsys)
+    assert said["01_first"] == "now has the run in build/full" and said["README.md"] == "updated"
+    assert said["02_second"] == "now has the run in build/full and the text of its source"
+    assert build.check(copy) == []
+    for name in ("README.md", "notebooks/01_first.ipynb", "notebooks/figure_1.png"):
+        assert (copy / name).read_bytes() == (finished / name).read_bytes()
+    assert set(published(copy, capsys).values()) == {"is up to date"}
+
+
+def test_publish_carries_no_run_of_other_code(copy, capsys):
+    for folder in ("notebooks", "build/full"):
+        (copy / folder / "01_first.ipynb").unlink()
+    shutil.copy(copy / "build/full/02_second.ipynb", copy / "build/full/01_first.ipynb")
+    said = published(copy, capsys)
+    assert said["01_first"].startswith("left alone: is stale") and not (copy / "notebooks/01_first.ipynb").exists()
+    (copy / "build/full/01_first.ipynb").unlink()
+    assert published(copy, capsys)["01_first"] == "left alone: it was not executed yet (make paper)"
+
+
+# The command line.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "function", "expected"),
+    [
+        (["run"], "run", {"profile": "full", "build": None, "only": [], "jobs": 1}),
+        (
+            ["run", "04_metric", "--jobs", "2", "--build", "b"],
+            "run",
+            {"profile": "full", "build": Path("b"), "only": ["04_metric"], "jobs": 2},
+        ),
+        (["run", "--profile", "quick"], "run", {"profile": "quick", "build": None, "only": [], "jobs": 1}),
+        (["publish"], "publish", {}),
+    ],
+)
+def test_the_command_line_passes_its_arguments_on(monkeypatch, arguments, function, expected):
+    monkeypatch.setattr(build, function, lambda **given: 0 if given == expected else 3)
+    assert main(arguments) == 0
+
+
+def test_the_scheduler_is_told_to_the_kernels_and_to_no_one_else(monkeypatch):
+    monkeypatch.delenv("RIEMLIB_SCHEDULER", raising=False)
+    monkeypatch.setattr(build, "run", lambda **given: os.environ["RIEMLIB_SCHEDULER"] == "tcp://host:1")
+    assert main(["run", "--scheduler", "tcp://host:1"]) == 1 and "RIEMLIB_SCHEDULER" not in os.environ
+
+
+def test_the_command_line_says_what_is_wrong(monkeypatch, capsys):
+    monkeypatch.setattr(build, "check", lambda: [])
+    assert main(["check"]) == 0 and "those of today's code" in capsys.readouterr().out
+    monkeypatch.setattr(build, "check", lambda: ["one", "two"])
+    assert main(["check"]) == 1 and capsys.readouterr().out == "one\ntwo\n"
+    assert main(["run", "09_nowhere"]) == 2 and "there is no notebook 09_nowhere" in capsys.readouterr().err
+
+
+def test_the_committed_notebooks_are_those_of_todays_code():
+    assert build.check() == []

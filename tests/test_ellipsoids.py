@@ -1,0 +1,142 @@
+"""Lengths and balls of a metric (Eq. 13), through the metric and through the pushforward; its condition number and volume."""
+
+import math
+
+import pytest
+import torch
+from reference import error, network, points, spd
+
+import riemlib as rl
+from riemlib.ellipsoids import condition_number, log_volume
+
+TOLERANCE = 1e-10
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3, 5])
+def test_a_squared_length_is_the_sum_over_both_indices(dim):
+    g, dx = spd(dim, 6), points(6, dim)
+    expected = torch.stack([sum(m[a, b] * v[a] * v[b] for a in range(dim) for b in range(dim)) for m, v in zip(g, dx, strict=True)])
+    assert error([rl.squared_length(g, dx)], [expected]) < TOLERANCE
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3, 5])
+def test_balls_hold_the_vectors_of_length_radius(dim):
+    """The tip of each semi-axis is a vector of length `radius`; √λ for 1/√λ would not be. Longest first, along unit columns."""
+    g, radius = spd(dim, 20), 0.3
+    found = rl.balls(g, radius)
+    tips = found.directions * found.axes[:, None, :]
+    for i in range(dim):
+        assert error([rl.squared_length(g, tips[:, :, i])], [torch.full((20,), radius**2, dtype=g.dtype)]) < TOLERANCE
+    gram = found.directions.mT @ found.directions
+    assert error([gram], [torch.eye(dim, dtype=g.dtype).expand_as(gram)]) < TOLERANCE
+    assert (found.axes.diff(dim=1) <= 0).all()
+    # A set, not its axes alone: v = Σ c_i (axis i) with |c| = 1 has length radius too.
+    c = torch.nn.functional.normalize(points(20, dim, seed=3), dim=1)
+    assert error([rl.squared_length(g, (tips @ c[..., None])[..., 0])], [torch.full((20,), radius**2, dtype=g.dtype)]) < TOLERANCE
+    if dim > 1:
+        wrong = found.directions * (radius * torch.linalg.eigvalsh(g).sqrt())[:, None, :]
+        assert error([rl.squared_length(g, wrong[:, :, 0])], [torch.full((20,), radius**2, dtype=g.dtype)]) > 1e-3
+
+
+def test_a_stretched_plane_has_its_ellipse():
+    found = rl.balls(torch.diag(torch.tensor([4.0, 0.25])).double()[None], 1.0)
+    assert found.axes.tolist() == [[2.0, 0.5]]
+    assert found.directions.abs().tolist() == [[[0.0, 1.0], [1.0, 0.0]]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_balls_are_infinite_where_the_metric_is_degenerate(dtype):
+    """Through a bottleneck of width 1 only one axis is finite; a metric of zeros has none."""
+    net = network(widths=[3, 1, 3], order=0, dtype=dtype)
+    found = rl.balls(rl.pullback_metrics(net, points(20, 3, dtype=dtype))[0], 0.1)
+    assert found.axes.isinf().sum(1).tolist() == [2] * 20
+    assert not found.axes.isnan().any()
+    assert rl.balls(torch.zeros(2, 3, 3, dtype=dtype), 0.1).axes.isinf().all()
+    stretched = torch.diag(torch.tensor([1.0, 1e-3], dtype=dtype))[None]
+    assert rl.balls(stretched, 0.1).axes.isfinite().all()
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3, 5])
+def test_condition_and_volume_are_those_of_linear_algebra(dim):
+    """torch.linalg.cond and half the log-determinant; the squared ratio of a ball's axes, and minus the logarithm of their product."""
+    g = spd(dim, 20)
+    found = condition_number(g), log_volume(g)
+    assert error([*found], [torch.linalg.cond(g), torch.linalg.slogdet(g).logabsdet / 2]) < 1e-8
+    scaled = condition_number(9 * g), log_volume(9 * g)
+    assert error([*scaled], [found[0], found[1] + dim * math.log(3)]) < 1e-8
+    assert (found[0] >= 1).all()
+
+
+def test_a_map_that_stretches_and_squeezes_has_its_condition_and_volume():
+    """Stretched by 3 and squeezed by 2 the metric has the eigenvalues 9 and 1/4: condition 36, √det = 3/2."""
+    g = rl.pullback_metric(lambda p: p * torch.tensor([3.0, -0.5]).double(), points(4, 2))
+    assert condition_number(g).tolist() == pytest.approx([36] * 4)
+    assert log_volume(g).tolist() == pytest.approx([math.log(1.5)] * 4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_degenerate_metric_has_no_volume_and_an_infinite_condition(dtype):
+    """Infinite, and minus infinity, of rank 1, and of rank 0 as well."""
+    net = network(widths=[3, 1, 3], order=0, dtype=dtype)
+    for g in (rl.pullback_metrics(net, points(20, 3, dtype=dtype))[0], torch.zeros(20, 3, 3, dtype=dtype)):
+        assert log_volume(g).tolist() == [-math.inf] * 20
+        assert condition_number(g).tolist() == [math.inf] * 20
+
+
+def test_outline_lies_on_the_ball():
+    g, centres = spd(2, 5), points(5, 2)
+    curve = rl.balls(g, 0.3).outline(centres, count=33)
+    assert curve.shape == (5, 33, 2)
+    away = curve - centres[:, None]
+    length = torch.einsum("nab,nka,nkb->nk", g, away, away)
+    assert error([length], [torch.full_like(length, 0.09)]) < TOLERANCE
+    assert error([curve[:, 0]], [curve[:, -1]]) < TOLERANCE
+    turn = torch.atan2(away[..., 1], away[..., 0]).diff(dim=1)
+    assert (((turn + math.pi) % (2 * math.pi) - math.pi).sum(1).abs() - 2 * math.pi).abs().max() < 1e-6
+
+
+# Balls through the pushforward.
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 2), (3, 3), (5, 5), (4, 2), (5, 3), (3, 1)])
+def test_balls_of_a_jacobian_are_those_of_its_metric(shape):
+    """Against eigh of P^T P in float64: semi-axes, directions up to their sign, longest first, unit columns."""
+    P = points(6 * shape[0], shape[1]).unflatten(0, (6, shape[0]))
+    values, vectors = torch.linalg.eigh(P.mT @ P)
+    found = rl.balls_of(P, 0.3)
+    assert error([found.axes], [0.3 / values.sqrt()]) < 1e-8
+    assert error([(found.directions.mT @ vectors).abs()], [torch.eye(shape[1], dtype=P.dtype).expand(6, -1, -1)]) < 1e-6
+    assert (found.axes.diff(dim=1) <= 0).all()
+    if shape[1] > 1:  # the control: another Jacobian has other balls
+        assert error([rl.balls_of(P.flip(0), 0.3).axes], [found.axes]) > 1e-2
+
+
+@pytest.mark.parametrize("shape", [(1, 2), (1, 3), (2, 5), (3, 4)])
+def test_balls_of_a_wide_jacobian_are_infinite_in_the_directions_it_loses(shape):
+    """r rows see r directions; the other d - r are infinite, come first, and are what P sends to 0."""
+    r, d = shape
+    P = points(6 * r, d).unflatten(0, (6, r))
+    found = rl.balls_of(P, 0.3)
+    assert found.axes.shape == (6, d) and found.directions.shape == (6, d, d)
+    assert found.axes[:, : d - r].isinf().all() and found.axes[:, d - r :].isfinite().all()
+    assert (P @ found.directions[:, :, : d - r]).abs().max() < TOLERANCE
+    values = torch.linalg.eigvalsh(P @ P.mT)  # those of P^T P that are not 0
+    assert error([found.axes[:, d - r :]], [0.3 / values.sqrt()]) < 1e-8
+    gram = found.directions.mT @ found.directions
+    assert error([gram], [torch.eye(d, dtype=P.dtype).expand_as(gram)]) < TOLERANCE
+
+
+@pytest.mark.parametrize(("dtype", "thin"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
+def test_the_jacobian_keeps_a_thin_ball_that_its_metric_loses(dtype, thin):
+    """An axis ratio below the root of the machine epsilon: finite from P, infinite from P^T P. Below the epsilon itself it is 0."""
+    turn = torch.tensor([[0.6, -0.8], [0.8, 0.6]], dtype=dtype)
+    P = (torch.diag(torch.tensor([1.0, thin], dtype=dtype)) @ turn)[None]
+    found = rl.balls_of(P, 1.0)
+    assert found.axes[0].tolist() == pytest.approx([1 / thin, 1.0], rel=1e-2)
+    assert rl.balls(P.mT @ P, 1.0).axes[0, 0].isinf()
+    gone = torch.diag(torch.tensor([1.0, 0.1 * torch.finfo(dtype).eps], dtype=dtype))[None]
+    assert rl.balls_of(gone, 1.0).axes[0].tolist() == [math.inf, 1.0]
+
+
+def test_balls_of_a_jacobian_that_is_zero_are_infinite():
+    assert rl.balls_of(torch.zeros(3, 2, 2), 1.0).axes.isinf().all()
