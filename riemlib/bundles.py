@@ -130,7 +130,7 @@ def error_covector(net: CkNetwork, x: Float[Tensor, "points dim"], label: Int64[
 
 def _error(net: CkNetwork, out: Tensor, label: Tensor) -> Tensor:
     """∂E/∂logits, (n, classes): (softmax - one-hot) / n."""
-    label = checks.labels(label, len(out), net.readout.out_features)
+    label = checks.labels(label, len(out), checks.classifier(net).readout.out_features)
     q = net.readout(out).softmax(1)
     return (q - torch.nn.functional.one_hot(label, q.shape[1]).to(q)) / len(out)
 

@@ -124,6 +124,13 @@ def network(net):
     return net
 
 
+def classifier(net):
+    """`net`, refused unless it is a CkNetwork with a readout, which a part `net[a:b]` has not."""
+    if not hasattr(network(net).readout, "out_features"):
+        raise ValueError("net is a part of a network and has no readout; the whole network is needed")
+    return net
+
+
 def points(x, width: int | None = None, like: Tensor | None = None) -> Tensor:
     """Points (n, width), n at least 1, of the dtype of `like`."""
     shape = f"(n, {'d' if width is None else width})"

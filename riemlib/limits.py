@@ -214,7 +214,7 @@ def implicit(net: CkNetwork, bias: bool = True) -> CkNetwork:
 
     Where the activation is positively homogeneous (ReLU), it computes the same map. Errors: ValueError for another order.
     """
-    if set(net.orders) != {1}:
+    if set(checks.classifier(net).orders) != {1}:
         raise ValueError(f"net has orders {net.orders}; order 1 in every layer is needed")
     weights = [W * h for W, h in zip(net.weights, net.steps, strict=True)]
     biases = [b * (h if bias else 1.0) for b, h in zip(net.biases, net.steps, strict=True)]

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -136,18 +136,25 @@ class CkNetwork(nn.Module):
 
         `settings` are those of the class: order, activation, step, classes. Errors: ValueError for shapes that do not fit together.
         """
+        weights, biases = ([checks.tensor(name, v, "(...)") for v in values] for name, values in (("weights", weights), ("biases", biases)))
+        if len(weights) != len(biases) or not weights or any(W.ndim != 2 for W in weights):
+            given = f"weights and biases have {len(weights)} and {len(biases)} entries"
+            raise ValueError(f"{given}; a matrix (d', d) and a vector (d',) for each layer are needed")
         like = weights[0]
         net = cls([like.shape[1], *(len(W) for W in weights)], seed=0, dtype=like.dtype, device=like.device, **settings)
-        with torch.no_grad():
-            for parameter, value in zip([*net.weights, *net.biases], [*weights, *biases], strict=True):
-                if parameter.shape != value.shape:
-                    raise ValueError(f"weights or biases hold a tensor {tuple(value.shape)} where {tuple(parameter.shape)} is needed")
-                parameter.copy_(value)
+        for parameter, value in zip([*net.weights, *net.biases], [*weights, *biases], strict=True):
+            if parameter.shape != value.shape:
+                raise ValueError(f"weights or biases hold a tensor {tuple(value.shape)} where {tuple(parameter.shape)} is needed")
+            parameter.data.copy_(value)
+        if net.shared and not all(torch.equal(W, weights[0]) for W in weights):
+            raise ValueError("weights differ from layer to layer, and shared is true; the same in every layer are needed")
         return net
 
     @torch.no_grad()
     def with_parameters(self, flat: Float[Tensor, " parameters"]) -> "CkNetwork":
         """A copy of this network with other weights: all parameters in one row, in the order of `parameters()`."""
+        if flat.shape != (count := sum(parameter.numel() for parameter in self.parameters()),):
+            raise ValueError(f"flat has shape {tuple(flat.shape)}; ({count},), all parameters of the network, is needed")
         net = copy.deepcopy(self)
         nn.utils.vector_to_parameters(flat.to(self.weights[0], copy=True), net.parameters())
         return net
@@ -168,13 +175,14 @@ class CkNetwork(nn.Module):
 
     @classmethod
     def load(cls, file: str | Path, device: torch.device | str = "cpu") -> "CkNetwork":
-        """The network that `save` wrote, in its own dtype. Errors: ValueError for a file without a network's settings."""
-        with safe_open(file, "pt", device=str(device)) as kept:
-            settings = json.loads((kept.metadata() or {}).get("settings", "null"))
-            if settings is None:
-                raise ValueError(f"{file} holds no settings of a network; a file that CkNetwork.save wrote is needed")
-            net = cls(**settings, seed=0, dtype=kept.get_tensor("readout.weight").dtype, device=device)
-            net.load_state_dict({key: kept.get_tensor(key) for key, _ in net.named_parameters()}, strict=False)
+        """The network that `save` wrote, in its own dtype. Errors: ValueError for a file that is damaged, or not written by `save`."""
+        try:
+            with safe_open(file, "pt", device=str(device)) as kept:
+                settings = json.loads(kept.metadata()["settings"])
+                net = cls(**settings, seed=0, dtype=kept.get_tensor("readout.weight").dtype, device=device)
+                net.load_state_dict({key: kept.get_tensor(key) for key, _ in net.named_parameters()}, strict=False)
+        except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as reason:
+            raise ValueError(f"{file} holds no network ({reason}); a file that CkNetwork.save wrote is needed") from reason
         return net
 
     def __getitem__(self, layers: slice) -> "CkNetwork":

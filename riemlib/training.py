@@ -88,7 +88,7 @@ def fit(
 
     >>> run = fit(CkNetwork([2] * 4), spiral(100), seeds=range(8), batch_size=50, updates=200, learning_rate=1e-2)  # doctest: +SKIP
     """
-    seeds, like = checks.seeds(seeds), checks.network(net).readout.weight
+    seeds, like = checks.seeds(seeds), checks.classifier(net).readout.weight
     device = like.device if device is None else checks.device(device)
     sample, classes = as_sample(sample, like.to(device))
     x = checks.points(sample.x, net.widths[0]).mT.contiguous()

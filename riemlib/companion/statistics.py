@@ -22,7 +22,10 @@ def wilson(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
     >>> [round(p, 3) for p in wilson(0, 100)]
     [0.0, 0.037]
     """
-    found = binomtest(checks.integer("k", k, 0), checks.integer("n", n, 1)).proportion_ci(_level(level), "wilson")
+    k, n = checks.integer("k", k, 0), checks.integer("n", n, 1)
+    if k > n:
+        raise ValueError(f"k is {k} of n = {n}; at most n is needed")
+    found = binomtest(k, n).proportion_ci(_level(level), "wilson")
     return float(found.low), float(found.high)
 
 
@@ -271,11 +274,15 @@ def compare(
     pairs = table[table[column].isin([first, second])]
     if pairs.duplicated([*by, column, "seed"]).any():
         raise ValueError(f"table has several rows with the same {', '.join([*by, column, 'seed'])}; one value a seed is needed")
+    if pairs.empty:
+        raise ValueError(f"{column} is nowhere {first!r} or {second!r}; one value of each for every seed is needed")
     rows = []
     for place, group in pairs.groupby(list(by), sort=False) if by else [((), pairs)]:
+        seeds = {side: set(group.loc[group[column] == side, "seed"]) for side in (first, second)}
+        if seeds[first] != seeds[second]:
+            counts = f"{len(seeds[first])} seeds at {first!r} and {len(seeds[second])} at {second!r}"
+            raise ValueError(f"{column} has {counts}, not the same ones {place or ''}; one value of each for every seed is needed")
         each = group.pivot(index="seed", columns=column, values=value)
-        if {first, second} - set(each) or each.isna().all(axis=None):
-            raise ValueError(f"{column} has not both {first!r} and {second!r} at {place}; one value of each for every seed is needed")
         each = np.log(each) if log else each
         rows.append(dict(zip(by, place, strict=True)) | asdict(shift(each[first], each[second])))
     return one_claim([pd.DataFrame(rows)])

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from .. import charts, checks, curves
 from ..data import Sample, annulus, polar, spiral
-from ..ellipsoids import condition_number, log_volume
-from ..metric import pullback_metrics
+from ..ellipsoids import balls_of
+from ..metric import pushforward
 from ..networks import CkNetwork
 from ..training import Ensemble, TrainingResult, fit
 from .shards import Task, compute
@@ -185,10 +185,10 @@ def crossings(trained: TrainedNetworks) -> dict[str, Tensor]:
 def conditioning(trained: TrainedNetworks) -> dict[str, Tensor]:
     """Of the metric at the input, medians over 100 points: the logarithm of its condition number (base 10), and its log-volume (nats)."""
     x = trained.points.x[:: max(1, len(trained.points) // 100)]
-    metrics = [pullback_metrics(net, x)[0] for net in trained.networks]
+    balls = [balls_of(pushforward(net, x), 1.0) for net in trained.networks]
     return {
-        "log condition": torch.stack([condition_number(g).median().log10() for g in metrics]),
-        "log volume": torch.stack([log_volume(g).median() for g in metrics]),
+        "log condition": torch.stack([ball.condition_number.median().log10() for ball in balls]),
+        "log volume": torch.stack([ball.log_volume.median() for ball in balls]),
     }
 
 
