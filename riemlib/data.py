@@ -102,8 +102,8 @@ def annulus(n, *, disc=0.5, inner=0.7, outer=1.0, seed=0, dtype=None, device=Non
     return Sample(x.to(**where), label.to(where["device"], torch.int64), angle.to(**where))
 
 
-def as_sample(data, like: Tensor) -> tuple[Sample, tuple]:
-    """Points and labels as a `Sample` of the dtype and on the device of `like`, and what each class number stands for.
+def as_sample(data, like: Tensor) -> tuple[Sample, tuple | None]:
+    """Points and labels as a `Sample` of the dtype and on the device of `like`, and the names of the classes, None where they are numbers.
 
     `data` is a Sample or a pair (x, label): tensors, arrays, lists, or columns of a DataFrame. Labels that are names are numbered in sorted
     order. Errors: TypeError for another kind of data; ValueError for lengths that differ, or numbers that are not finite.
@@ -112,19 +112,39 @@ def as_sample(data, like: Tensor) -> tuple[Sample, tuple]:
         data = data.x, data.label
     if not isinstance(data, tuple | list) or len(data) != 2:
         raise TypeError(f"sample is a {type(data).__name__}; a Sample, or a pair (x, label), is needed")
-    (x, label), named = data, False
-    x = x if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x, dtype=np.float64), device="cpu")
+    x, label = data
+    x = x if isinstance(x, Tensor) else _numbers(x)
     if x.is_complex() or x.layout != torch.strided:
         raise TypeError(f"x has dtype {x.dtype} and layout {x.layout}; a dense tensor of real numbers is needed")
     x = checks.points(x.detach().to(like))
+    classes = None
     if not isinstance(label, Tensor):
         names = np.asarray(label)
-        if named := names.dtype.kind not in "iuf":
-            classes, names = np.unique(names, return_inverse=True)
+        if names.dtype.kind not in "iufc":
+            classes, names = _numbered(names)
         label = torch.as_tensor(names, device="cpu").flatten()
     if label.is_floating_point() or label.is_complex() or label.dtype == torch.bool:
         raise TypeError(f"label has dtype {label.dtype}; integers from 0, or names of classes, are needed")
     if label.shape != (len(x),):
         raise ValueError(f"x has shape {tuple(x.shape)}, label {tuple(label.shape)}; one label for each point is needed")
-    label = label.to(x.device, torch.int64)
-    return Sample(x, label), tuple(classes.tolist()) if named else tuple(range(int(label.max()) + 1))
+    return Sample(x, label.to(x.device, torch.int64)), classes
+
+
+def _numbers(x) -> Tensor:
+    """Columns of numbers as a float64 tensor."""
+    try:
+        array = np.asarray(x)
+        if array.dtype.kind not in "biufO":
+            raise TypeError(f"x has dtype {array.dtype}; real numbers are needed")
+        return torch.as_tensor(array.astype(np.float64), device="cpu")
+    except (ValueError, TypeError) as reason:
+        raise TypeError(f"x is no array of real numbers ({reason}); (n, d), a row for each point, is needed") from reason
+
+
+def _numbered(names: np.ndarray) -> tuple[tuple, np.ndarray]:
+    """The names of classes in sorted order, and the number of each point's class."""
+    try:
+        classes, numbers = np.unique(names, return_inverse=True)
+    except TypeError as reason:
+        raise TypeError(f"label holds values that have no order among them ({reason}); integers from 0, or names, are needed") from reason
+    return tuple(classes.tolist()), numbers

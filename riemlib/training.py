@@ -98,7 +98,8 @@ def fit(
         raise ValueError(f"batch_size is {batch_size}, the sample has {len(sample)} points; a batch no larger than the sample is needed")
     updates = checks.integer("updates", updates, 0)
     learning_rate = checks.real("learning_rate", learning_rate)
-    if any(at > updates for at in checks.integers("snapshots", snapshots, 0)):
+    snapshots = checks.integers("snapshots", snapshots, 0)
+    if any(at > updates for at in snapshots):
         raise ValueError(f"snapshots are {list(snapshots)}; updates from 0 to {updates} are needed")
 
     drawn = torch.stack([torch.cat([value.flatten() for value in net.draw(seed)]) for seed in seeds])
@@ -117,6 +118,7 @@ def fit(
     with torch.no_grad():
         error = (ensemble.logits(each_seed).argmax(1) != label).to(loss.dtype).mean(1)
     finite = loss.isfinite().all(1) & ensemble.flat.isfinite().all(1)
+    classes = tuple(range(net.readout.out_features)) if classes is None else classes
     result = Fit(seeds, ensemble.networks(), error.masked_fill(~finite, torch.nan), loss, kept, classes)
     if not checks.is_true_or_unknown(finite.all()):
         warnings.warn(f"{len(result.diverged)} of {len(seeds)} seeds diverged: {list(result.diverged)}", RuntimeWarning, stacklevel=2)
