@@ -53,8 +53,10 @@ def device(value) -> torch.device:
     """A device that is there; the default one where it is None."""
     try:
         found = torch.get_default_device() if value is None else torch.device(value)
-    except (RuntimeError, TypeError) as reason:
-        raise ValueError(f"device is {value!r}; a device of torch, such as 'cpu' or 'cuda', is needed") from reason
+        if found.type != "cuda":
+            torch.empty(0, device=found)
+    except Exception as reason:  # the many ways in which torch has no such device
+        raise ValueError(f"device is {value!r}; a device of torch that is there, such as 'cpu' or 'cuda', is needed") from reason
     if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
         raise ValueError(f"device is {str(found)!r}, and torch finds {torch.cuda.device_count()} CUDA devices; one that is there is needed")
     return found
@@ -74,10 +76,14 @@ def real(name: str, value, *, positive: bool = True) -> float:
     """`value` as a finite float, refused below zero (and at zero where `positive`)."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} is {value!r} ({type(value).__name__}); a number is needed")
-    if not math.isfinite(value) or value < 0 or (positive and value == 0):
+    try:
+        found = float(value)
+    except OverflowError:  # an integer of more than 308 digits
+        found = math.inf
+    if not math.isfinite(found) or found < 0 or (positive and found == 0):
         kind = "positive" if positive else "non-negative"
-        raise ValueError(f"{name} is {value}; a finite {kind} number is needed")
-    return float(value)
+        raise ValueError(f"{name} is {found}; a finite {kind} number is needed")
+    return found
 
 
 def is_true_or_unknown(condition: Tensor) -> bool:
