@@ -137,13 +137,13 @@ def classifier(net):
     return net
 
 
-def points(x, width: int | None = None, like: Tensor | None = None) -> Tensor:
+def points(x, width: int | None = None, like: Tensor | None = None, name: str = "x") -> Tensor:
     """Points (n, width), n at least 1, of the dtype of `like`."""
     shape = f"(n, {'d' if width is None else width})"
-    tensor("x", x, shape)
+    tensor(name, x, shape)
     if x.ndim != 2 or x.shape[0] == 0 or x.shape[1] == 0 or (width is not None and x.shape[1] != width):
-        raise ValueError(f"x has shape {tuple(x.shape)}; {shape}, a row for each of at least one point, is needed")
-    return x if like is None else same_kind("x", x, "the network's weights", like)
+        raise ValueError(f"{name} has shape {tuple(x.shape)}; {shape}, a row for each of at least one point, is needed")
+    return x if like is None else same_kind(name, x, "the network's weights", like)
 
 
 def batch(name: str, x) -> Tensor:

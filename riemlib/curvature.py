@@ -28,7 +28,7 @@ def ball_preimages(
     by Newton's method, while the radius grows in `stages`. It is the branch through the centre, and NaN from where it meets a fold.
     Errors: ValueError for centres that are not in the plane, or a radius that is not positive.
     """
-    centres = checks.points(centres, 2)
+    centres = checks.points(centres, 2, name="centres")
     radius = checks.real("radius", radius)
     angle = torch.arange(count, dtype=centres.dtype, device=centres.device) * (2 * math.pi / count)
     u = torch.stack([angle.cos(), angle.sin()], 1).expand(len(centres), -1, -1)

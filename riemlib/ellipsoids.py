@@ -16,9 +16,10 @@ def squared_length(g: Float[Tensor, "points dim dim"], dx: Float[Tensor, "points
 
     Errors: ValueError where g is not symmetric, or the shapes of g and dx do not fit together.
     """
-    g, dx = checks.metric("g", g), checks.points(dx)
+    g, dx = checks.metric("g", g), checks.points(dx, name="dx")
     if g.shape != (*dx.shape, dx.shape[1]):
         raise ValueError(f"dx has shape {tuple(dx.shape)}, g {tuple(g.shape)}; (n, d) and (n, d, d) are needed")
+    checks.same_kind("dx", dx, "g", g)
     return torch.einsum("nab,na,nb->n", g, dx, dx)
 
 
@@ -35,7 +36,7 @@ class Balls:
 
         Errors: ValueError where the balls are not one ellipse of the plane for each centre.
         """
-        centres = checks.points(centres, 2)
+        centres = checks.points(centres, 2, name="centres")
         if self.axes.shape != centres.shape:
             given = f"centres has shape {tuple(centres.shape)}, the axes of the balls {tuple(self.axes.shape)}"
             raise ValueError(f"{given}; (n, 2) for both is needed: only a ball of a plane has an outline")

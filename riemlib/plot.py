@@ -125,7 +125,7 @@ def metric_of(f: Callable[[Tensor], Tensor], x: Tensor, radius: float, *, label:
     Errors: ValueError for points that are not in the plane, and as in `pushforward_of`.
     """
     x = checks.points(x, 2)
-    at = x[:: max(1, len(x) // 40)] if at is None else checks.points(at, 2)
+    at = x[:: max(1, len(x) // 40)] if at is None else checks.points(at, 2, name="at")
     curves = as_array(balls_of(pushforward_of(f, at), radius).outline(at))
     fig, axes = figure(width=4.6)
     ax = axes[0, 0]
