@@ -44,7 +44,7 @@ def group_elements(n: int, dim: int, *, seed: int, spread: float = 2.0, dtype=to
     Errors: ValueError for n or dim below 1, or a spread that is not positive.
     """
     n, dim, spread = checks.integer("n", n, 1), checks.integer("dim", dim, 1), checks.real("spread", spread)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(checks.seed(seed))
     normal = torch.randn(2, n, dim, dim, dtype=torch.float64, generator=generator)
     Q, R = torch.linalg.qr(normal)
     left, right = Q * R.diagonal(dim1=-2, dim2=-1).sign()[..., None, :]  # uniform on O(d); Q alone has det (-1)^(d-1) (Mezzadri 2007)
@@ -66,6 +66,7 @@ def act_on_metric(h: Float[Tensor, "... image dim"], g: Float[Tensor, "... _ _"]
     h = checks.tensor("h", h, "(..., d', d)") if inverse else _matrices("h", h)
     if h.ndim < 2 or h.shape[-2] != g.shape[-1]:
         raise ValueError(f"h has shape {tuple(h.shape)}, g {tuple(g.shape)}; h (..., d', d) and g (..., d', d') are needed")
+    _fit_together("h", h, "g", g)
     if inverse:
         return h.mT @ g @ h
     h = _invertible("h", h)
@@ -83,9 +84,10 @@ def covectors(
     gives the backpropagated error, in units of the error per unit of the layer's coordinates.
     Errors: ValueError for an output that is not (n, r, d_L).
     """
-    output, n, dim = checks.tensor("output", output, "(n, r, d_L)"), len(checks.points(x)), net.widths[-1]
+    output, n, dim = checks.tensor("output", output, "(n, r, d_L)"), len(checks.points(x)), checks.network(net).widths[-1]
     if output.ndim != 3 or (len(output), output.shape[2]) != (n, dim):
         raise ValueError(f"output has shape {tuple(output.shape)}; ({n}, r, {dim}), r covectors at each point, is needed")
+    checks.same_kind("output", output, "the network's weights", net.weights[0])
     sweep = backward_sweep(net, forward_pass(net, x)[1], output.movedim(0, -1))
     return [covector.flatten(1, 2).movedim(-1, 0) for covector in sweep][::-1]
 
@@ -125,7 +127,7 @@ def error_covector(net: CkNetwork, x: Float[Tensor, "points dim"], label: Int64[
 
     Errors: ValueError for labels out of range, or not one for each point.
     """
-    return _error(net, net.coordinates(x)[-1], label) @ net.readout.weight
+    return _error(net, checks.classifier(net).coordinates(x)[-1], label) @ net.readout.weight
 
 
 def _error(net: CkNetwork, out: Tensor, label: Tensor) -> Tensor:
@@ -145,6 +147,14 @@ def _matrices(name: str, value) -> Tensor:
 def _same_size(first: str, a: Tensor, second: str, b: Tensor) -> None:
     if a.shape[-1] != b.shape[-1]:
         raise ValueError(f"{first} has shape {tuple(a.shape)}, {second} {tuple(b.shape)}; one size d is needed")
+    _fit_together(first, a, second, b)
+
+
+def _fit_together(first: str, a: Tensor, second: str, b: Tensor) -> None:
+    """Refuses matrices of different dtypes, or whose numbers do not match: one for each, or one for all, is needed."""
+    checks.same_kind(second, b, first, a)
+    if any(m != n and 1 not in (m, n) for m, n in zip(a.shape[-3::-1], b.shape[-3::-1], strict=False)):
+        raise ValueError(f"{first} has shape {tuple(a.shape)}, {second} {tuple(b.shape)}; as many of both, or one for all, is needed")
 
 
 def _invertible(name: str, value: Tensor) -> Tensor:
