@@ -56,7 +56,7 @@ def certificates(net: CkNetwork) -> list[bool]:
 
     Errors: ValueError where the rule needs the slopes of an activation that is not one of tanh, relu, sigmoid, softplus.
     """
-    found = [False] * len(net.weights)
+    found = [False] * len(checks.network(net).weights)
     first_order: dict[int, list[int]] = {}  # width -> the layers that it takes a P-matrix to certify
     for l, (before, after) in enumerate(pairwise(net.entries)):
         if before == after == 1 and net.orders[l] == 0:

@@ -46,7 +46,7 @@ class Fourier:
 
 def smooth_field(dim: int, *, seed: int, scale: float = 3.0, modes: int = 2, device=None) -> tuple[Fourier, Fourier]:
     """Random smooth paths W(l), (d, d), and b(l), (d,), in float64: Glorot entries × `scale`, those of mode k divided by k²."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(checks.seed(seed))
     fade = torch.arange(1, modes + 1, dtype=torch.float64, device=device)[:, None, None] ** -2.0
 
     def path(*shape: int) -> Fourier:
@@ -243,7 +243,7 @@ def random_layers(
     x: Float[Tensor, "points dim"], depth: int, step: float, *, draws: int, seed: int = 0
 ) -> Float[Tensor, "draws points dim"]:
     """x^(L) of `draws` tanh networks of order 1 whose layers are drawn independently (Glorot, no bias): they follow no path in l."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(checks.seed(seed))
     dim = x.shape[1]
     weights = [torch.stack([glorot((dim, dim), generator) for _ in range(draws)]).to(x) for _ in range(depth)]
     biases = [x.new_zeros(draws, dim)] * depth
