@@ -140,14 +140,15 @@ class CkNetwork(nn.Module):
         if len(weights) != len(biases) or not weights or any(W.ndim != 2 for W in weights):
             given = f"weights and biases have {len(weights)} and {len(biases)} entries"
             raise ValueError(f"{given}; a matrix (d', d) and a vector (d',) for each layer are needed")
-        like = weights[0]
+        for value in (*weights, *biases):
+            checks.same_kind("weights or biases", value, "weights[0]", like := weights[0])
         net = cls([like.shape[1], *(len(W) for W in weights)], seed=0, dtype=like.dtype, device=like.device, **settings)
         for parameter, value in zip([*net.weights, *net.biases], [*weights, *biases], strict=True):
             if parameter.shape != value.shape:
                 raise ValueError(f"weights or biases hold a tensor {tuple(value.shape)} where {tuple(parameter.shape)} is needed")
             parameter.data.copy_(value)
-        if net.shared and not all(torch.equal(W, weights[0]) for W in weights):
-            raise ValueError("weights differ from layer to layer, and shared is true; the same in every layer are needed")
+        if net.shared and not all(torch.equal(v, values[0]) for values in (weights, biases) for v in values):
+            raise ValueError("weights or biases differ from layer to layer, and shared is true; the same in every layer are needed")
         return net
 
     @torch.no_grad()
