@@ -72,8 +72,8 @@ def per_layer(name: str, value, depth: int) -> list:
     return list(value)
 
 
-def real(name: str, value, *, positive: bool = True) -> float:
-    """`value` as a finite float, refused below zero (and at zero where `positive`)."""
+def real(name: str, value, *, positive: bool = True, most: float = math.inf) -> float:
+    """`value` as a finite float, refused below zero (and at zero where `positive`), and above `most`."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} is {value!r} ({type(value).__name__}); a number is needed")
     try:
@@ -83,6 +83,8 @@ def real(name: str, value, *, positive: bool = True) -> float:
     if not math.isfinite(found) or found < 0 or (positive and found == 0):
         kind = "positive" if positive else "non-negative"
         raise ValueError(f"{name} is {found}; a finite {kind} number is needed")
+    if found > most:
+        raise ValueError(f"{name} is {found}; at most {most:.3g} is needed")
     return found
 
 
@@ -111,6 +113,13 @@ def tensor(name: str, value, shape: str) -> Tensor:
     if not is_true_or_unknown(torch.isfinite(value).all()):
         raise ValueError(f"{name} holds a value that is not finite; finite numbers {shape} are needed")
     return value
+
+
+def tensors(name: str, values) -> list[Tensor]:
+    """Several tensors of any shape."""
+    if not isinstance(values, Iterable):
+        raise TypeError(f"{name} is a {type(values).__name__}; a sequence of tensors is needed")
+    return [tensor(name, value, "(...)") for value in values]
 
 
 def same_kind(name: str, value: Tensor, other: str, like: Tensor) -> Tensor:

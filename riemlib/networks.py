@@ -110,7 +110,8 @@ class CkNetwork(nn.Module):
         if depth < 1:
             raise ValueError(f"widths is {list(widths)}; an input width and one for each of at least one layer are needed")
         self.orders = tuple(checks.integer("order", k, 0) for k in checks.per_layer("order", order, depth))
-        self.steps = tuple(checks.real("step", h) for h in checks.per_layer("step", step, depth))
+        most = 1e300 ** (1 / max(1, *self.orders))  # a stencil holds powers of the step
+        self.steps = tuple(checks.real("step", h, most=most) for h in checks.per_layer("step", step, depth))
         for l, (a, b) in enumerate(pairwise(self.widths)):
             if a != b and (shared or self.orders[l] > 0):
                 why = "shared weights" if shared else f"order {self.orders[l]}"
@@ -136,17 +137,16 @@ class CkNetwork(nn.Module):
 
         `settings` are those of the class: order, activation, step, classes. Errors: ValueError for shapes that do not fit together.
         """
-        weights, biases = ([checks.tensor(name, v, "(...)") for v in values] for name, values in (("weights", weights), ("biases", biases)))
+        weights, biases = checks.tensors("weights", weights), checks.tensors("biases", biases)
         if len(weights) != len(biases) or not weights or any(W.ndim != 2 for W in weights):
             given = f"weights and biases have {len(weights)} and {len(biases)} entries"
             raise ValueError(f"{given}; a matrix (d', d) and a vector (d',) for each layer are needed")
-        for value in (*weights, *biases):
-            checks.same_kind("weights or biases", value, "weights[0]", like := weights[0])
+        like = weights[0]
         net = cls([like.shape[1], *(len(W) for W in weights)], seed=0, dtype=like.dtype, device=like.device, **settings)
         for parameter, value in zip([*net.weights, *net.biases], [*weights, *biases], strict=True):
             if parameter.shape != value.shape:
                 raise ValueError(f"weights or biases hold a tensor {tuple(value.shape)} where {tuple(parameter.shape)} is needed")
-            parameter.data.copy_(value)
+            parameter.data.copy_(checks.same_kind("weights or biases", value, "weights[0]", like))
         if net.shared and not all(torch.equal(v, values[0]) for values in (weights, biases) for v in values):
             raise ValueError("weights or biases differ from layer to layer, and shared is true; the same in every layer are needed")
         return net
@@ -154,8 +154,9 @@ class CkNetwork(nn.Module):
     @torch.no_grad()
     def with_parameters(self, flat: Float[Tensor, " parameters"]) -> "CkNetwork":
         """A copy of this network with other weights: all parameters in one row, in the order of `parameters()`."""
-        if flat.shape != (count := sum(parameter.numel() for parameter in self.parameters()),):
-            raise ValueError(f"flat has shape {tuple(flat.shape)}; ({count},), all parameters of the network, is needed")
+        shape, count = getattr(flat, "shape", type(flat).__name__), sum(parameter.numel() for parameter in self.parameters())
+        if not isinstance(flat, Tensor) or shape != (count,):
+            raise ValueError(f"flat is {type(flat).__name__} {shape}; a tensor ({count},), all parameters of the network, is needed")
         net = copy.deepcopy(self)
         nn.utils.vector_to_parameters(flat.to(self.weights[0], copy=True), net.parameters())
         return net
@@ -177,6 +178,7 @@ class CkNetwork(nn.Module):
     @classmethod
     def load(cls, file: str | Path, device: torch.device | str = "cpu") -> "CkNetwork":
         """The network that `save` wrote, in its own dtype. Errors: ValueError for a file that is damaged, or not written by `save`."""
+        device = checks.device(device)
         try:
             with safe_open(file, "pt", device=str(device)) as kept:
                 settings = json.loads(kept.metadata()["settings"])
