@@ -60,7 +60,10 @@ def spiral(n, *, turns=1.0, arms=2, noise=0.0, positions="even", seed=0, dtype=N
     x = (0.1 + 0.9 * t)[:, None] * torch.stack([angle.cos(), angle.sin()], 1)
     if noise:
         x = x + noise * torch.randn(x.shape, **exact, generator=generator)
-    return Sample(x.to(**where), arm.to(where["device"], torch.int64), t.to(**where))
+    x = x.to(**where)
+    if not checks.is_true_or_unknown(x.isfinite().all()):
+        raise ValueError(f"turns is {turns} and noise {noise}; smaller ones, for which all points are finite, are needed")
+    return Sample(x, arm.to(where["device"], torch.int64), t.to(**where))
 
 
 def polar(sample: Sample, turns: float | None = None) -> Sample:
@@ -70,6 +73,8 @@ def polar(sample: Sample, turns: float | None = None) -> Sample:
     continuous on each arm: the angle of the first arm at the radius of the point, plus the angle from there to the point, which is taken
     between $-\pi/2$ and $3\pi/2$.
     """
+    if not isinstance(sample, Sample):
+        raise TypeError(f"sample is a {type(sample).__name__}; a Sample is needed")
     checks.points(sample.x, 2)
     r, theta = sample.x.norm(dim=1), torch.atan2(sample.x[:, 1], sample.x[:, 0])
     if turns is not None:
