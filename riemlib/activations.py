@@ -53,8 +53,9 @@ def pointwise(activation: str | Activation) -> Activation:
     image = activation(probe)
     entries = probe.view(-1, 1, 1)
     alone = [activation(entry) for entry in entries]
-    if any(getattr(y, "shape", None) != x.shape for x, y in zip([probe, *entries], [image, *alone], strict=True)):
-        raise ValueError(f"activation {activation!r} changes the shape of its argument; a pointwise function is needed")
+    for x, y in zip([probe, *entries], [image, *alone], strict=True):
+        if (getattr(y, "shape", None), getattr(y, "dtype", None)) != (x.shape, x.dtype):
+            raise ValueError(f"activation {activation!r} changes the shape or dtype of its argument; a pointwise function is needed")
     if not torch.allclose(image.flatten(), torch.cat(alone).flatten(), equal_nan=True):
         raise ValueError(f"activation {activation!r} does not act on each entry by itself; a pointwise function is needed")
     return activation
