@@ -54,7 +54,7 @@ def christoffel(metric: Field, x: Float[Tensor, "points dim"]) -> Float[Tensor, 
     r"""Γ^a_bc = ½ g^{ad} (∂_b g_dc + ∂_c g_db − ∂_d g_bc) of a metric field at each point, (n, d, d, d), index order a, b, c.
 
     `metric` maps points (n, d) to metrics (n, d, d), each point by itself, for instance `lambda x: pullback_metrics(net, x)[0]`. Γ is in
-    units of one over those of x. Errors: ValueError where the metric has another shape; torch's LinAlgError where it is degenerate.
+    units of one over those of x. Errors: ValueError where the metric has another shape, is not symmetric, or is degenerate.
     """
     x = checks.points(x)
     field = _pointwise(metric, x)
@@ -108,11 +108,16 @@ def gauss_equation(f: Field, x: Float[Tensor, "points dim"]) -> Float[Tensor, "p
 
 def _pointwise(metric: Field, x: Tensor) -> Field:
     """The field at single points, after a check that it gives metrics (n, d, d) at the points themselves."""
+    if not callable(metric):
+        raise TypeError(f"metric is a {type(metric).__name__}; a function from points (n, d) to metrics (n, d, d) is needed")
     g = metric(x)
     if getattr(g, "shape", None) != (*x.shape, x.shape[1]):
         given = f"shape {tuple(g.shape)}" if isinstance(g, Tensor) else f"a {type(g).__name__}"
         raise ValueError(f"metric gives {given} at points {tuple(x.shape)}; {(*x.shape, x.shape[1])} is needed")
     checks.metric("metric", g.detach())
+    singular = torch.linalg.lu_factor_ex(g.detach()).info > 0
+    if not checks.is_true_or_unknown(~singular.any()):
+        raise ValueError(f"metric is degenerate at {int(singular.sum())} of {len(x)} points; one that is invertible is needed")
     return lambda p: metric(p[None])[0]
 
 
