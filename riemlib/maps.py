@@ -50,6 +50,8 @@ def pullback_metric(
 
 def _linearised(f: Callable[[Tensor], Tensor], x: Tensor, differentiable: bool) -> tuple[Tensor, Tensor]:
     """The outputs (n, k) and the Jacobians (n, k, d)."""
+    if not callable(f):
+        raise TypeError(f"f is a {type(f).__name__}; a function or module is needed")
     x = checks.batch("x", x)
     for module in f.modules() if isinstance(f, nn.Module) else ():
         if module.training and isinstance(module, TRAINING):
@@ -59,6 +61,8 @@ def _linearised(f: Callable[[Tensor], Tensor], x: Tensor, differentiable: bool) 
     def outputs(x: Tensor) -> Tensor:
         y, whole = _evaluated(f, x)
         by_batch.append(whole)
+        if y.is_complex() or y.numel() == 0:
+            raise TypeError(f"f gives {y.dtype} of shape {tuple(y.shape)}; at least one real number for each point is needed")
         if not y.requires_grad:
             raise ValueError("f(x) does not depend on x through differentiable operations (a constant, detach or no_grad?); it must")
         return y.flatten(1) if y.ndim > 1 else y[:, None]
@@ -92,12 +96,18 @@ def _evaluated(f: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, bool]:
 
 
 def _refuse_coupled(f: Callable[[Tensor], Tensor], x: Tensor, back: Callable, y: Tensor) -> None:
-    """Refuses f where a covector on one of two neighbours reaches the other."""
+    """Refuses f where a covector on some of the points reaches another."""
     if len(x) == 1:  # a batch of two, to see it
-        y, back = vjp(lambda pair: f(pair).flatten(1), torch.cat([x, x + 0.1 * (1 + x.abs().mean())]))
-    some = torch.linspace(1, 2, y.shape[1], dtype=y.dtype, device=y.device)
-    for on, off in ((0, 1), (1, 0)):
-        covectors = torch.zeros_like(y)
-        covectors[on::2] = some
-        if not checks.is_true_or_unknown((back(covectors)[0][off::2] == 0).all()):
+        y, back = vjp(f, torch.cat([x, x + 0.1 * (1 + x.abs().mean())]))
+        if y.ndim == 0 or len(y) != 2:
             raise ValueError(COUPLED)
+    n = len(y)
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(0), device="cpu").to(y.device)
+    digits = torch.arange(min(3, (n - 1).bit_length()), device=y.device)[:, None]
+    on = (order >> digits) % 2  # up to eight points differ in a digit; of more points, irregular halves
+    on = torch.cat([on, 1 - on]).to(y.dtype)
+    some = torch.linspace(1, 2, y[0].numel(), dtype=y.dtype, device=y.device).view(y.shape[1:])
+    covectors = on.view(*on.shape, *[1] * (y.ndim - 1)) * some
+    (reached,) = vmap(back)(covectors)
+    if not checks.is_true_or_unknown(((reached.flatten(2) == 0).all(2) | (on > 0)).all()):
+        raise ValueError(COUPLED)
