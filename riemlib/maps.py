@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -102,7 +103,7 @@ def _refuse_coupled(f: Callable[[Tensor], Tensor], x: Tensor, back: Callable, y:
         if y.ndim == 0 or len(y) != 2:
             raise ValueError(COUPLED)
     n = len(y)
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(0), device="cpu").to(y.device)
+    order = torch.as_tensor(np.random.default_rng(0).permutation(n), device=y.device)
     digits = torch.arange(min(3, (n - 1).bit_length()), device=y.device)[:, None]
     on = (order >> digits) % 2  # up to eight points differ in a digit; of more points, irregular halves
     on = torch.cat([on, 1 - on]).to(y.dtype)
