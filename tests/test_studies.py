@@ -41,9 +41,9 @@ def computed(monkeypatch) -> list:
     """What is computed in this process, in order: (function, seeds, measure if any)."""
     calls, work = [], shards.work
 
-    def counted(key, function, arguments, inputs):
-        calls.append((function.__name__, *(a for a in arguments[1:] if a != "cpu")))
-        return work(key, function, arguments, inputs)
+    def counted(task, *parent):
+        calls.append((task.function.__name__, *(a for a in task.arguments[1:] if a != "cpu")))
+        return work(task, *parent)
 
     monkeypatch.setattr(shards, "work", counted)
     return calls
