@@ -68,8 +68,8 @@ def backward_sweep(
 
 def jacobians(net: CkNetwork, x: Float[Tensor, "points _"]) -> list[Float[Tensor, "points _ _"]]:
     """The L layer Jacobians on the state, each (n, s_{l+1}, s_l), at the points' own coordinates (Eq. 11; for orders 0, 1 on x itself)."""
-    found = []
-    for W, slope, stencil in zip(net.weights, forward_pass(net, x)[1], net.stencils, strict=True):
+    found, slopes = [], forward_pass(net, x)[1]
+    for W, slope, stencil in zip(net.weights, slopes, net.stencils, strict=True):
         identity = _identity(len(stencil) * len(slope), slope).unflatten(1, (len(stencil), len(slope)))
         found.append(_points_first(pull_back(identity, W.detach(), slope, stencil)))
     return found
