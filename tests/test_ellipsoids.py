@@ -4,6 +4,8 @@ import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from reference import error, network, points, spd
 
 import riemlib as rl
@@ -44,16 +46,83 @@ def test_a_stretched_plane_has_its_ellipse():
     assert found.directions.abs().tolist() == [[[0.0, 1.0], [1.0, 0.0]]]
 
 
+HIDES = r"g has an eigenvalue that its own rounding hides at {} points; its pushforward is needed: balls_of\(P, radius\), or geometry"
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_balls_are_infinite_where_the_metric_is_degenerate(dtype):
-    """Through a bottleneck of width 1 only one axis is finite; a metric of zeros has none."""
+def test_balls_are_infinite_where_the_map_is_degenerate(dtype):
+    """Through a bottleneck of width 1 only one axis is finite. The metric alone cannot tell, and says so; a metric of zeros has none."""
     net = network(widths=[3, 1, 3], order=0, dtype=dtype)
-    found = rl.balls(rl.pullback_metrics(net, points(20, 3, dtype=dtype))[0], 0.1)
-    assert found.axes.isinf().sum(1).tolist() == [2] * 20
-    assert not found.axes.isnan().any()
+    geometry = rl.geometry(net, points(20, 3, dtype=dtype))
+    for found in (geometry.balls(0.1)[0], rl.balls_of(geometry.P[0], 0.1)):
+        assert found.axes.isinf().sum(1).tolist() == [2] * 20
+        assert not found.axes.isnan().any()
+    with pytest.raises(ValueError, match=HIDES.format("20 of 20")):
+        rl.balls(geometry.g[0], 0.1)
     assert rl.balls(torch.zeros(2, 3, 3, dtype=dtype), 0.1).axes.isinf().all()
     stretched = torch.diag(torch.tensor([1.0, 1e-3], dtype=dtype))[None]
     assert rl.balls(stretched, 0.1).axes.isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("g", "infinite"),
+    [
+        ([[1.0, 1.0], [1.0, 1.0]], 1),
+        ([[1.0, 0.0], [0.0, 0.0]], 1),
+        ([[0.0, 0.0], [0.0, 4.0]], 1),
+        ([[1.0, 1.0, 1.0]] * 3, 2),
+        ([[2.0, 0.0, 1.0], [0.0, 0.0, 0.0], [1.0, 0.0, 2.0]], 1),
+        ([[0.0]], 1),
+    ],
+)
+def test_a_metric_that_is_exactly_singular_has_infinite_axes(g, infinite, dtype):
+    """As many as elimination leaves exact zeros, and finite ones beside them."""
+    found = rl.balls(torch.tensor(g, dtype=dtype), 1.0)
+    assert int(found.axes.isinf().sum()) == infinite and found.axes[infinite:].isfinite().all()
+
+
+def test_a_hidden_eigenvalue_beside_an_exact_zero_is_seen():
+    """One eigenvalue is exactly 0, another is smaller than the rounding of the largest: not two infinite axes."""
+    g = torch.diag(torch.tensor([1.0, 1e-20, 0.0], dtype=torch.float64))[None]
+    with pytest.raises(ValueError, match=HIDES.format("1 of 1")):
+        rl.balls(g, 1.0)
+
+
+def test_luck_in_the_rounding_makes_no_metric_singular():
+    """Of many thin float32 metrics P^T P elimination in float32 finds some singular. They are refused like the others."""
+    turn = torch.rand(2, 200000, generator=torch.Generator().manual_seed(0)) * 2 * math.pi
+    left, right = torch.stack([turn.cos(), -turn.sin(), turn.sin(), turn.cos()], -1).unflatten(-1, (2, 2))
+    P = left @ torch.diag(torch.tensor([1.0, 1e-4])) @ right
+    g = P.mT @ P
+    lucky = torch.linalg.lu_factor_ex(g).info > 0
+    assert lucky.any()
+    with pytest.raises(ValueError, match=HIDES.format(f"{int(lucky.sum())} of {int(lucky.sum())}")):
+        rl.balls(g[lucky], 1.0)
+    assert rl.balls_of(P[lucky], 1.0).axes[:, 0].tolist() == pytest.approx([1e4] * int(lucky.sum()), rel=0.01)
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (2, 4)])
+def test_condition_and_volume_keep_the_shape_of_the_batch(shape):
+    """(2, 4, 3, 3) as 8 metrics one by one; the condition number is that of each point, not of the first."""
+    g = spd(3, 8)[: torch.Size(shape).numel()].reshape(*shape, 3, 3)
+    for found, expected in ((condition_number(g), torch.linalg.cond(g)), (log_volume(g), torch.linalg.slogdet(g).logabsdet / 2)):
+        assert found.shape == shape and error([found], [expected]) < 1e-8
+    ball = rl.balls_of(torch.linalg.cholesky(g).mT, 0.5)
+    assert ball.axes.shape == (*shape, 3) and error([ball.axes], [rl.balls(g, 0.5).axes]) < 1e-8
+    assert error([ball.condition_number, ball.log_volume], [condition_number(g), log_volume(g)]) < 1e-8  # the radius does not matter
+
+
+@given(st.sampled_from([1e-150, 1e-6, 0.1, 3.0, 1e8, 1e150]), st.integers(1, 4), st.integers(0, 10**6))
+def test_balls_scale_with_the_metric_and_the_radius(c, dim, seed):
+    """A metric c times as large has balls 1/√c as large, as a Jacobian √c times as large has; a radius c times has them c times."""
+    g, P = spd(dim, 3, seed), points(3 * dim, dim, seed).unflatten(0, (3, dim))
+    one, other = rl.balls(g, 0.3), rl.balls(c * g, 0.3)
+    assert torch.allclose(other.axes * c**0.5, one.axes, rtol=1e-6)
+    assert torch.allclose(other.condition_number, one.condition_number, rtol=1e-6)
+    assert torch.allclose(other.log_volume, one.log_volume + dim * math.log(c) / 2, rtol=1e-6, atol=1e-6)
+    of_P = rl.balls_of(P, 0.3).axes
+    assert torch.allclose(rl.balls_of(c * P, 0.3).axes * c, of_P) and torch.allclose(rl.balls_of(P, 0.3 * c).axes / c, of_P)
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3, 5])
@@ -75,12 +144,16 @@ def test_a_map_that_stretches_and_squeezes_has_its_condition_and_volume():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_degenerate_metric_has_no_volume_and_an_infinite_condition(dtype):
-    """Infinite, and minus infinity, of rank 1, and of rank 0 as well."""
-    net = network(widths=[3, 1, 3], order=0, dtype=dtype)
-    for g in (rl.pullback_metrics(net, points(20, 3, dtype=dtype))[0], torch.zeros(20, 3, 3, dtype=dtype)):
-        assert log_volume(g).tolist() == [-math.inf] * 20
-        assert condition_number(g).tolist() == [math.inf] * 20
+def test_a_degenerate_map_has_no_volume_and_an_infinite_condition(dtype):
+    """Infinite, and minus infinity, of rank 1, and of rank 0 as well; of a metric only where it is exactly singular."""
+    P = rl.pushforward(network(widths=[3, 1, 3], order=0, dtype=dtype), points(20, 3, dtype=dtype))
+    nothing = torch.zeros(20, 3, 3, dtype=dtype)
+    for ball in (rl.balls_of(P, 0.1), rl.balls_of(nothing, 0.1)):
+        assert ball.log_volume.tolist() == [-math.inf] * 20 and ball.condition_number.tolist() == [math.inf] * 20
+    assert log_volume(nothing).tolist() == [-math.inf] * 20 and condition_number(nothing).tolist() == [math.inf] * 20
+    for of_metric in (log_volume, condition_number):
+        with pytest.raises(ValueError, match="rounding hides at 20 of 20 points.*balls_of"):
+            of_metric(P.mT @ P)
 
 
 def test_outline_lies_on_the_ball():
@@ -128,12 +201,13 @@ def test_balls_of_a_wide_jacobian_are_infinite_in_the_directions_it_loses(shape)
 
 @pytest.mark.parametrize(("dtype", "thin"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
 def test_the_jacobian_keeps_a_thin_ball_that_its_metric_loses(dtype, thin):
-    """An axis ratio below the root of the machine epsilon: finite from P, infinite from P^T P. Below the epsilon itself it is 0."""
+    """An axis ratio below the root of the machine epsilon: right from P, refused from P^T P. Below the epsilon itself it is 0."""
     turn = torch.tensor([[0.6, -0.8], [0.8, 0.6]], dtype=dtype)
     P = (torch.diag(torch.tensor([1.0, thin], dtype=dtype)) @ turn)[None]
     found = rl.balls_of(P, 1.0)
     assert found.axes[0].tolist() == pytest.approx([1 / thin, 1.0], rel=1e-2)
-    assert rl.balls(P.mT @ P, 1.0).axes[0, 0].isinf()
+    with pytest.raises(ValueError, match=HIDES.format("1 of 1")):
+        rl.balls(P.mT @ P, 1.0)
     gone = torch.diag(torch.tensor([1.0, 0.1 * torch.finfo(dtype).eps], dtype=dtype))[None]
     assert rl.balls_of(gone, 1.0).axes[0].tolist() == [math.inf, 1.0]
 
