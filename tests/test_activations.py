@@ -40,6 +40,9 @@ COUPLED = {
     "flip": lambda z: z.flip(-1),
     "dropout": nn.Dropout(0.5),
     "random": lambda z: z * torch.rand(z.shape),
+    "the largest of all": lambda z: torch.tanh(z) + 0 * z + (z.max() > 4).to(z) * z,
+    "rows": lambda z: z - z.mean(0, keepdim=True),
+    "running sum": lambda z: z.cumsum(-1),
 }
 
 
@@ -59,6 +62,9 @@ def test_a_module_with_parameters_is_refused_and_stays_as_it_is():
 def test_other_things_are_refused(untyped):
     with pytest.raises(ValueError, match="changes the shape"):
         rl.CkNetwork([2, 2], activation=lambda z: z.sum())
+    for other in (lambda z: z > 0, lambda z: z.double(), lambda z: z.tolist(), lambda z: z[None]):
+        with pytest.raises(ValueError, match="changes the shape or dtype"):
+            rl.CkNetwork([2, 2], activation=other)
     for wrong in (3, None, nn.Tanh):
         with pytest.raises(TypeError, match="activation is"):
             rl.CkNetwork([2, 2], activation=wrong)

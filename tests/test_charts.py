@@ -147,6 +147,73 @@ def test_certificates_of_wide_layers_are_sound():
     assert charts.is_chart(CkNetwork([40] * 3, order=2, seed=0))
 
 
+def embedded(block, dim=13):
+    """I + W of this width with the block at its corner, and the layer x + relu(Wx) of order 1 that has it."""
+    M = torch.eye(dim, **F64)
+    M[: len(block), : len(block)] = torch.tensor(block, **F64)
+    return M, one_layer(M - torch.eye(dim, **F64), torch.zeros(dim, **F64), activation="relu")
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        [[-0.5, 2.0], [-2.0, 3.0]],  # eigenvalues with positive real parts, determinant positive, a minor of -1/2
+        [[1.0, 4.0], [0.5, 1.0]],  # the lower half alone is positive definite, the determinant is -1
+        [[1.0, 0.5], [4.0, 1.0]],  # the upper half alone
+        [[1.0, 0.0, 3.0], [3.0, 1.0, 0.0], [0.0, 3.0, -0.2]],
+    ],
+)
+def test_a_wide_layer_that_folds_is_not_certified(block):
+    """The certificate is a proof: each of these layers takes two points to one image, found on its linear pieces."""
+    M, layer = embedded(block)
+    assert charts.certificates(layer) == [False]
+    assert not charts.is_p_matrix(M[: len(block), : len(block)])
+    S = len(block)
+    W = M[:S, :S] - torch.eye(S, **F64)
+    b = torch.zeros(S, **F64)
+    y = charts.points_on_pieces(W, b)
+    solutions, found = charts.relu_preimages(W, b, y + torch.relu(y @ W.mT))
+    several = found.sum(-1).argmax()
+    assert int(found.sum(-1).max()) >= 2
+    two = torch.cat([solutions[several][found[several]][:2], torch.zeros(2, 13 - S, **F64)], 1)
+    images = layer.coordinates(two)[1]
+    assert (two[0] - two[1]).norm() > 1e-3 and (images[0] - images[1]).norm() < 1e-9
+
+
+@pytest.mark.parametrize("c", [2.5, 4.0, 100.0])
+def test_positive_eigenvalues_alone_certify_no_wide_layer(c):
+    """I and a triangle of c: all eigenvalues 1, the symmetric part indefinite. Injective, but the sufficient condition cannot tell."""
+    M = torch.eye(13, **F64) + c * torch.ones(13, 13, **F64).triu(1)
+    assert torch.linalg.eigvals(M).real.min() > 0 and torch.linalg.eigvalsh(M + M.mT)[0] < 0
+    for W in (M - torch.eye(13, **F64), (M - torch.eye(13, **F64)).mT.contiguous()):
+        assert charts.certificates(one_layer(W, torch.zeros(13, **F64))) == [False]
+
+
+@given(st.integers(13, 20), st.floats(0.1, 100.0), st.floats(0.05, 3.0), st.integers(0, 10**6))
+def test_the_wide_certificate_sees_the_symmetric_part_alone(dim, skew, size, seed):
+    """Whatever is antisymmetric, v^T M v is that of the symmetric part: certified just where Cholesky's factor of it exists."""
+    A = gaussian(dim, dim, seed=seed, scale=skew)
+    S = gaussian(dim, dim, seed=seed + 1, scale=size / dim**0.5)
+    W = A - A.mT + (S + S.mT) / 2
+    certain = int(torch.linalg.cholesky_ex(torch.eye(dim, **F64) + (S + S.mT) / 2).info) == 0
+    assert charts.certificates(one_layer(W, torch.zeros(dim, **F64))) == [certain]
+    if certain:  # the condition is sufficient: blocks small enough for the minors are P-matrices
+        M = torch.eye(dim, **F64) + W
+        assert charts.is_p_matrix(M[:8, :8]) and charts.is_p_matrix(M[-8:, -8:])
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu", "sigmoid", "softplus"])
+@pytest.mark.parametrize("step", [1.0, 0.3])
+def test_the_wide_certificate_has_the_step_and_the_largest_slope(activation, step):
+    """-1 / (step · slope) in one direction is the limit; a large antisymmetric part does not move it."""
+    largest = {"tanh": 1.0, "relu": 1.0, "sigmoid": 0.25, "softplus": 1.0}[activation]
+    A = gaussian(13, 13, scale=30.0)
+    for factor, certain in ((0.99, True), (1.01, False)):
+        W = A - A.mT
+        W[5, 5] = -factor / (largest * step)
+        assert charts.certificates(one_layer(W, torch.zeros(13, **F64), step=step, activation=activation)) == [certain]
+
+
 def test_unknown_slopes_are_refused_only_where_they_matter():
     for order in (0, 1):
         with pytest.raises(ValueError, match="slopes are unknown; one of tanh, relu, sigmoid, softplus"):

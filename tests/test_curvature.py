@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.func import vmap
 
+import riemlib as rl
 from riemlib import CkNetwork, pullback_metric, pullback_metrics
 from riemlib.curvature import ball_preimages, christoffel, gauss_equation, riemann
 
@@ -127,3 +128,83 @@ def test_the_preimage_is_nan_beyond_a_fold():
     assert first.isfinite().all()
     assert true[0, 4].isnan().any()  # towards -1
     torch.testing.assert_close(true[0, 0], torch.tensor([math.sqrt(3), 0.0], **F64), rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize(("order", "scale", "seed"), [(2, 1.5, 3), (1, 2.0, 3)])
+def test_a_badly_conditioned_flat_network_is_flat(order, scale, seed):
+    """Condition numbers of 1.4 · 10⁵ to 3.3 · 10⁵: K below 10⁻⁶, where derivatives of Γ gave 0.03."""
+    net, x = CkNetwork([2] * 7, order=order, step=0.5, seed=seed, **F64), random(40, 2, seed=1)
+    with torch.no_grad():
+        for W in net.weights:
+            W.mul_(scale)
+    ball = rl.geometry(net, x).balls(1.0)[0]
+    assert float(ball.condition_number.max()) > 1e5
+    R = riemann(lambda x: pullback_metrics(net, x)[0], x)[:, 0, 1, 0, 1]
+    assert float((R / (2 * ball.log_volume).exp()).abs().max()) < 1e-6
+
+
+def u(y):
+    """The logarithm of a conformal factor, of points in rows."""
+    return 0.3 * y[:, 0] ** 2 + 0.5 * y[:, 0].sin() * y[:, 1]
+
+
+IDENTITY = CkNetwork.from_weights([torch.zeros(2, 2, **F64)], [torch.zeros(2, **F64)])
+
+
+def conformal(y):
+    return (2 * u(y)).exp()[:, None, None] * torch.eye(2, **F64)
+
+
+CONFORMAL = {
+    "written down": conformal,
+    "at the output of a network": lambda x: pullback_metrics(IDENTITY, x, conformal)[0],
+    "a matrix for each point": lambda x: pullback_metrics(IDENTITY, x, conformal(x))[0],
+    "at the output of a map": lambda x: pullback_metric(lambda y: 1.0 * y, x, conformal),
+}
+
+
+@pytest.mark.parametrize("name", CONFORMAL)
+def test_a_conformal_plane_has_its_curvature(name):
+    """e^{2u} δ has K = -e^{-2u} Δu, and Γ^a_bc = δ^a_b ∂_c u + δ^a_c ∂_b u - δ_bc ∂_a u: equal eigenvalues everywhere, and no NaN."""
+    x, field = random(6, 2), CONFORMAL[name]
+    slope = torch.stack([0.6 * x[:, 0] + 0.5 * x[:, 0].cos() * x[:, 1], 0.5 * x[:, 0].sin()], 1)
+    laplace = 0.6 - 0.5 * x[:, 0].sin() * x[:, 1]
+    delta = torch.eye(2, **F64)
+    gamma = (
+        torch.einsum("ab,nc->nabc", delta, slope) + torch.einsum("ac,nb->nabc", delta, slope) - torch.einsum("bc,na->nabc", delta, slope)
+    )
+    torch.testing.assert_close(christoffel(field, x), gamma, rtol=1e-10, atol=1e-12)
+    K = riemann(field, x)[:, 0, 1, 0, 1] / (4 * u(x)).exp()
+    torch.testing.assert_close(K, -(-2 * u(x)).exp() * laplace, rtol=1e-10, atol=1e-12)
+
+
+def test_a_conformal_metric_behind_a_network_is_that_of_the_definition():
+    """Γ and R of P^T η(x^(L)) P for a network that bends, against those of the same metric written as automatic differentiation."""
+    net, x = CkNetwork([2] * 4, step=0.4, seed=2, **F64), random(5, 2)
+    f = net[:].requires_grad_(False)
+
+    def by_map(x):
+        return vmap(lambda p: (J := torch.func.jacrev(lambda p: f(p[None])[0])(p)).mT @ conformal(f(p[None]))[0] @ J)(x)
+
+    def by_network(x):
+        return pullback_metrics(net, x, conformal)[0]
+
+    torch.testing.assert_close(christoffel(by_network, x), christoffel(by_map, x), rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(riemann(by_network, x), riemann(by_map, x), rtol=1e-8, atol=1e-9)
+    y = f(x)  # K is a scalar: the same as at the image
+    K = riemann(by_network, x)[:, 0, 1, 0, 1] / torch.linalg.det(by_network(x))
+    torch.testing.assert_close(K, riemann(conformal, y)[:, 0, 1, 0, 1] / torch.linalg.det(conformal(y)), rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize("s", [0.01, 3.0, 100.0])
+def test_curvature_in_scaled_coordinates(s):
+    """x' = s x: Γ' = Γ / s, R' = R / s⁴ with all indices lowered, and the same K; a metric c times as large: the same Γ, c R, K / c."""
+    _, metric = sphere(2.0)
+
+    def scaled(x):
+        return metric(x / s) / s**2
+
+    torch.testing.assert_close(s * christoffel(scaled, s * ANGLES), christoffel(metric, ANGLES), rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(s**4 * riemann(scaled, s * ANGLES), riemann(metric, ANGLES), rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(christoffel(lambda x: s * metric(x), ANGLES), christoffel(metric, ANGLES), rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(riemann(lambda x: s * metric(x), ANGLES), s * riemann(metric, ANGLES), rtol=1e-9, atol=1e-12 * s)

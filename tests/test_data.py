@@ -118,3 +118,46 @@ def test_polar_coordinates_lead_back_to_the_points(turns):
     if turns:  # each arm a straight line in r, the second half a turn ahead
         expected = 2 * math.pi * (turns * (r - 0.1) / 0.9 + found.label / 2)
         assert torch.allclose(angle, expected, atol=1e-9)
+
+
+# Random positions.
+
+
+@pytest.mark.parametrize(("arms", "noise"), [(1, 0.0), (2, 0.0), (3, 0.1)])
+def test_random_positions_are_sorted_uniform_and_from_the_seed(arms, noise):
+    sample = rl.spiral(3001, arms=arms, noise=noise, positions="random", seed=5, dtype=torch.float64)
+    for arm in range(arms):
+        t = sample.position[sample.label == arm]
+        assert (t.diff() > 0).all() and kstest(t.numpy(), "uniform").pvalue > 0.01
+        assert not torch.allclose(t, torch.linspace(0, 1, len(t), dtype=t.dtype), atol=1e-6)
+    same, other = (rl.spiral(3001, arms=arms, noise=noise, positions="random", seed=seed, dtype=torch.float64) for seed in (5, 6))
+    assert torch.equal(sample.x, same.x) and torch.equal(sample.position, same.position) and not torch.equal(sample.x, other.x)
+    single = rl.spiral(3001, arms=arms, noise=noise, positions="random", seed=5, dtype=torch.float32)
+    assert torch.equal(single.x, sample.x.float()) and torch.equal(single.label, sample.label)
+
+
+def test_random_positions_lie_on_the_arms():
+    sample = rl.spiral(200, turns=1.3, positions="random", dtype=torch.float64)
+    angle = 2 * math.pi * (1.3 * sample.position + sample.label / 2)
+    assert torch.allclose(sample.x, (0.1 + 0.9 * sample.position)[:, None] * torch.stack([angle.cos(), angle.sin()], 1), atol=1e-12)
+
+
+def test_an_even_sample_is_its_own_mirror_image_and_a_random_one_is_not():
+    """So the whole even sample gives the biases of a tanh network no gradient but rounding; the random one does."""
+    mirror, gradient = {}, {}
+    for positions in ("even", "random"):
+        sample = rl.spiral(100, positions=positions, dtype=torch.float64)
+        mirror[positions] = float((sample.x[:50] + sample.x[50:]).abs().max())
+        found = [rl.backpropagate(rl.CkNetwork([2] * 4, seed=s, dtype=torch.float64), sample.x, sample.label) for s in range(3)]
+        gradient[positions] = max(float(g.abs().max()) for each in found for name, g in each.items() if name.startswith("biases"))
+        assert min(float(each["weights.0"].abs().max()) for each in found) > 1e-3
+    assert mirror["even"] < 1e-12 and mirror["random"] > 0.01
+    assert gradient["even"] < 1e-15 and gradient["random"] > 1e-3
+
+
+def test_a_sample_needs_no_positions():
+    bare = rl.Sample(rl.spiral(10).x, rl.spiral(10).label)
+    assert bare.position is None and len(bare) == 10
+    moved = bare.to(torch.float64)
+    assert moved.position is None and moved.x.dtype == torch.float64
+    assert rl.polar(bare).position is None and torch.equal(rl.polar(bare).x, rl.polar(rl.spiral(10)).x)

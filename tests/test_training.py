@@ -1,8 +1,11 @@
 """`fit`: what it trains is what a plain loop over one network trains, seed by seed, whoever runs beside it; many networks in one pass."""
 
+import math
 import os
 import warnings
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from reference import coordinates, error, network, points
@@ -331,3 +334,98 @@ def test_an_ensemble_trains_the_row_it_is_given():
     before = ensemble.logits(x)
     ensemble.flat[1] = ensemble.flat[0]
     assert error([ensemble.logits(x)[1]], [before[0]]) < 1e-12 and error([ensemble.logits(x)[0]], [before[0]]) == 0
+
+
+# Points and labels of one's own.
+
+
+def own_data():
+    """The sample of the other tests in every form, with the names of its classes where they have any."""
+    x, label = SAMPLE.x, SAMPLE.label
+    words = np.array(["no", "yes"])[label]
+    table = pd.DataFrame({"a": x[:, 0].numpy(), "b": x[:, 1].numpy(), "class": words})
+    return {
+        "tensors": ((x, label), (0, 1)),
+        "arrays": ((x.numpy(), label.numpy()), (0, 1)),
+        "lists": ((x.tolist(), label.tolist()), (0, 1)),
+        "small integers": ((x, label.to(torch.uint8)), (0, 1)),
+        "words": ((x, list(words)), ("no", "yes")),
+        "columns": ((table[["a", "b"]], table["class"]), ("no", "yes")),
+        "a column of one": ((table[["a", "b"]], table[["class"]]), ("no", "yes")),
+        "categories": ((table[["a", "b"]], table["class"].astype("category")), ("no", "yes")),
+        "true and false": ((x, label.numpy() > 0), (False, True)),
+        "no positions": (rl.Sample(x, label), (0, 1)),
+    }
+
+
+@pytest.mark.parametrize("form", own_data())
+def test_data_of_ones_own_is_trained_on_like_a_sample(form):
+    """To the bit; string labels are numbered in sorted order, and `classes` says which is which."""
+    data, classes = own_data()[form]
+    expected = rl.fit(network(widths=[2] * 4), SAMPLE, seeds=[3], **SETTINGS)
+    found = rl.fit(network(widths=[2] * 4), data, seeds=[3], **SETTINGS)
+    assert torch.equal(found.loss, expected.loss) and torch.equal(found.error, expected.error)
+    assert found.classes == classes and expected.classes == (0, 1)
+
+
+def test_a_sample_is_cast_to_the_dtype_of_the_network():
+    for dtype in (torch.float16, torch.float32, torch.int64):
+        x = SAMPLE.x.to(dtype)
+        found = rl.fit(network(widths=[2] * 4), (x, SAMPLE.label), seeds=[3], **SETTINGS)
+        expected = rl.fit(network(widths=[2] * 4), (x.double(), SAMPLE.label), seeds=[3], **SETTINGS)
+        assert found.loss.dtype == torch.float64 and torch.equal(found.loss, expected.loss)
+
+
+def test_points_that_carry_gradients_are_trained_on_without():
+    found = rl.fit(network(widths=[2] * 4), (SAMPLE.x.clone().requires_grad_(), SAMPLE.label), seeds=[3], **SETTINGS)
+    assert not found.loss.requires_grad and found.networks[0].weights[0].grad is None
+
+
+# The edges of what a fit says.
+
+
+def result(loss, error=None):
+    loss = torch.as_tensor(loss, dtype=torch.float64)
+    n = len(loss)
+    return rl.Fit(tuple(range(n)), [network(widths=[2, 2])] * n, torch.zeros(n) if error is None else torch.tensor(error), loss, {}, (0, 1))
+
+
+@pytest.mark.parametrize(("updates", "last"), [(1, 1), (2, 1), (9, 1), (10, 1), (19, 1), (20, 2), (29, 2), (30, 3)])
+def test_the_late_loss_is_the_mean_over_the_last_tenth_and_at_least_one_update(updates, last):
+    loss = torch.rand(3, updates, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    expected = [sum(row[-last:]) / last for row in loss.tolist()]
+    assert result(loss).late_loss.tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("late", "error", "expected"),
+    [
+        ([3.0, 1.0, 2.0], None, 2),
+        ([4.0, 1.0, 3.0, 2.0], None, 3),  # of an even number the lower of the two in the middle
+        ([2.0, 1.0], None, 1),
+        ([5.0], None, 0),
+        ([1.0, 1.0, 1.0, 1.0], None, 1),  # ties: in the order of the seeds
+        ([9.0, 1.0, 8.0, 7.0], [0.1, 0.5, 0.1, 0.1], 2),  # only seeds with the least error count
+        ([9.0, 1.0, 8.0], [math.nan, 0.5, 0.5], 1),  # one that diverged has none
+    ],
+)
+def test_the_typical_run_has_the_lower_median_of_the_late_loss(late, error, expected):
+    assert result([[loss] for loss in late], error).typical() == expected
+
+
+def test_a_seed_may_diverge_in_the_last_update_alone():
+    """Every loss is finite, since it is taken before the update; the weights behind it are not."""
+    settings = {**SETTINGS, "updates": 1, "learning_rate": 1e39}
+    with pytest.warns(RuntimeWarning, match=r"2 of 2 seeds diverged: \[4, 2\]"):
+        fit = rl.fit(network(widths=[2] * 4, dtype=torch.float32), SAMPLE.to(torch.float32), seeds=[4, 2], **settings)
+    assert fit.loss.isfinite().all() and fit.error.isnan().all() and fit.diverged == (4, 2) and not fit.solved.any()
+
+
+@pytest.mark.parametrize("updates", [1, 2, 7])
+def test_the_learning_rate_follows_a_cosine_that_does_not_reach_zero(updates, monkeypatch):
+    """η (1 + cos(π u / U)) / 2 for u = 0, ..., U - 1: from η itself to a last update that still moves."""
+    rates, descend = [], training._descend
+    monkeypatch.setattr(training, "_descend", lambda *args: rates.extend(args[3]) or descend(*args))
+    rl.fit(network(widths=[2] * 3), SAMPLE, seeds=[0], **{**SETTINGS, "updates": updates, "learning_rate": 0.3})
+    assert rates == pytest.approx([0.3 * math.cos(math.pi * u / updates / 2) ** 2 for u in range(updates)])
+    assert rates[0] == 0.3 and rates[-1] > 0
