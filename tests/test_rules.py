@@ -181,6 +181,110 @@ def test_something_happens_in_one_place_only(share, exceptions, cases, expected)
     assert verdict(stricter) == ("confirmed with conditions" if expected == "confirmed" else expected)
 
 
+# Bounds that are exactly met.
+
+
+@pytest.mark.parametrize(
+    ("errors", "controls", "expected"),
+    [
+        ({"a": 1e-10}, {"c": 1.0}, "confirmed"),
+        ({"a": math.nextafter(1e-10, 1)}, {"c": 1.0}, "refuted"),
+        ({"a": 0.0}, {"c": 1e3 * 1e-10}, "undecided"),
+        ({"a": 0.0}, {"c": math.nextafter(1e3 * 1e-10, 1)}, "confirmed"),
+        ({"a": 0.0}, {"c": math.inf}, "confirmed"),
+        ({}, {"c": 1.0}, "undecided"),
+        ({"a": 0.0}, {}, "undecided"),
+    ],
+)
+def test_an_error_may_be_the_tolerance_and_a_control_must_be_above_a_thousand_of_it(errors, controls, expected):
+    assert verdict(rules.identity(errors, controls)) == expected
+
+
+@pytest.mark.parametrize(
+    ("measured", "control", "expected"),
+    [
+        ((1.0, 1.0, 1.0), (2.0, 1.9, 2.1), "confirmed"),  # an interval of one point
+        ((1.1, 1.0, 1.2), (2.0, 1.9, 2.1), "confirmed"),
+        ((0.9, 0.8, 1.0), (2.0, 1.9, 2.1), "confirmed"),
+        ((1.1, math.nextafter(1, 2), 1.2), (2.0, 1.9, 2.1), "refuted"),
+        ((0.9, 0.8, math.nextafter(1, 0)), (2.0, 1.9, 2.1), "refuted"),
+        ((1.0, 0.0, 1.1), (2.0, 1.9, 2.1), "undecided"),  # it holds a neighbour
+        ((1.0, 0.9, 2.0), (2.0, 1.9, 2.1), "undecided"),
+        ((1.0, 0.9, math.nextafter(2, 0)), (2.0, 1.9, 2.1), "confirmed"),
+        ((1.0, 0.9, 1.1), (1.5, 1.0, 2.0), "undecided"),  # a control that holds the theory
+        ((1.0, 0.9, 1.1), (0.5, 0.0, 1.0), "undecided"),
+        ((1.0, 0.9, 1.1), (1.5, math.nextafter(1, 2), 2.0), "confirmed"),
+    ],
+)
+def test_the_ends_of_an_interval_belong_to_it(measured, control, expected):
+    assert verdict(rules.order_of(1, {"a": measured}, {"c": control})) == expected
+
+
+@pytest.mark.parametrize(
+    ("interval", "expected"),
+    [
+        ((math.nextafter(-0.1, 0), 0.3), "confirmed"),
+        ((-0.1, -0.1), "not supported"),
+        ((-0.3, -0.1), "not supported"),
+        ((-0.3, math.nextafter(-0.1, -1)), "refuted"),
+    ],
+)
+def test_a_cost_of_just_the_margin_is_neither_small_nor_large(interval, expected):
+    assert verdict(rules.no_worse(interval, 0.1, what="success")) == expected
+
+
+@pytest.mark.parametrize(
+    ("intervals", "p", "expected"),
+    [
+        ({"a": (0.2, 0.0, 0.3)}, None, "not supported"),
+        ({"a": (0.0, 0.0, 0.0)}, None, "not supported"),
+        ({"a": (0.2, 5e-324, 0.3)}, None, "confirmed"),
+        ({"a": (-0.2, -0.3, 0.0)}, None, "not supported"),
+        ({"a": (-0.2, -0.3, -5e-324)}, None, "refuted"),
+        ({"a": (0.2, 0.1, 0.3)}, {"a": 0.05}, "not supported"),
+        ({"a": (0.2, 0.1, 0.3)}, {"a": math.nextafter(0.05, 0)}, "confirmed"),
+        ({"a": (-0.2, -0.3, -0.1)}, {"a": 0.05}, "not supported"),
+        ({"a": (-0.2, -0.3, -0.1), "b": (0.0, -0.1, 0.1)}, None, "refuted"),
+        ({"a": (-0.2, -0.3, -0.1), "b": (0.2, 0.1, 0.3), "c": (0.0, -0.1, 0.1)}, None, "not supported"),
+        ({"a": (0.2, 0.1, 0.3), "b": (0.2, 0.0, 0.3)}, None, "confirmed with conditions"),
+        ({"a": (0.2, 0.1, 0.3)}, {"a": NAN}, "undecided"),
+    ],
+)
+def test_an_effect_whose_interval_touches_zero_has_no_sign(intervals, p, expected):
+    assert verdict(rules.effects(intervals, p)) == expected
+
+
+def test_most_is_more_than_the_level_and_few_is_less():
+    below, above = math.nextafter(0.5, 0), math.nextafter(0.5, 1)
+    for (low, high), expected in {(above, 1.0): "confirmed", (0.5, 1.0): "not supported", (0.0, 0.5): "not supported"}.items():
+        assert verdict(rules.mostly({"a": (0.5, low, high)}, what="it works")) == expected
+    assert verdict(rules.mostly({"a": (0.1, 0.0, below)}, what="it works")) == "refuted"
+    assert verdict(rules.mostly({"a": (0.1, 0.0, below), "b": (0.5, 0.4, 0.5)}, what="it works")) == "not supported"
+    assert verdict(rules.mostly({"a": (0.7, above, 0.9), "b": (0.5, 0.5, 0.6)}, what="it works")) == "confirmed with conditions"
+
+
+def test_what_happens_in_half_of_the_runs_happens_in_some():
+    for low, expected in {
+        math.nextafter(0.5, 1): "confirmed",
+        0.5: "confirmed with conditions",
+        5e-324: "confirmed with conditions",
+        0.0: "refuted",
+    }.items():
+        found = rules.happens_only_in((0.6, low, 0.9), 0, 1, what="it happens", where="these", elsewhere="those")
+        assert verdict(found) == expected
+
+
+def test_conditions_count_every_case():
+    for holds, tried, fails, controls, expected in [
+        (1, 1, 1, 1, "confirmed with conditions"),
+        (1, 1, 0, 1, "confirmed"),
+        (0, 1, 1, 1, "not supported"),
+        (1, 1, 1, 0, "undecided"),
+    ]:
+        assert verdict(rules.condition(holds, tried, fails, controls, when="so")) == expected
+    assert verdict(rules.universal(1, 1, shown="it")) == "refuted" and verdict(rules.universal(0, 1, shown="it")) == "confirmed"
+
+
 # From samples to a verdict, as a notebook does it: made to confirm, to refute and to leave open, and again with the labels swapped.
 
 

@@ -1,0 +1,255 @@
+"""What figures draw, read back from their artists: the equations hold on the lines, arrows and curves, not only in the arrays behind."""
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.colors import to_hex
+from matplotlib.quiver import Quiver
+from reference import network, points, pushforwards, spd
+
+import riemlib as rl
+
+matplotlib.use("agg")
+from riemlib import plot  # noqa: E402
+from riemlib.companion.figures import section1, section2, section4, section5, section7  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("untyped")  # figures take arrays of axes
+
+SAMPLE = rl.spiral(40, noise=0.02, dtype=torch.float64)
+NET = network(widths=[2] * 4, step=0.5)
+RADIUS = 0.3
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plot.plt.close("all")
+
+
+def drawn(ax, kind) -> list:
+    return [artist for artist in ax.get_children() if isinstance(artist, kind)]
+
+
+def curves(ax) -> np.ndarray:
+    """The curves of the last collection of lines, (m, k, 2)."""
+    return np.stack(drawn(ax, LineCollection)[-1].get_segments())
+
+
+def arrows(ax) -> tuple[np.ndarray, np.ndarray]:
+    """Tails and vectors of the arrows, which are drawn in the units of the axes."""
+    (quiver,) = drawn(ax, Quiver)
+    assert (quiver.scale, quiver.angles, quiver.scale_units) == (1, "xy", "xy")
+    return np.asarray(quiver.XY), np.stack([quiver.U, quiver.V], 1)
+
+
+def lengths(curve, centre, g) -> np.ndarray:
+    """√(v^T g v) of the points of closed curves (m, k, 2) about their centres (m, 2)."""
+    away = torch.as_tensor(np.asarray(curve)) - torch.as_tensor(np.asarray(centre))[:, None]
+    return torch.einsum("nab,nka,nkb->nk", torch.as_tensor(g), away, away).sqrt().numpy()
+
+
+def by_hand(net, x):
+    return [(P.mT @ P).numpy() for P in pushforwards(net, x)]
+
+
+# Figures 1 to 4.
+
+
+def test_the_dashed_line_of_the_last_panel_is_where_the_logits_are_equal():
+    """And every panel has the points of its layer, each in the colour of its class."""
+    fig = section7.layers(NET, SAMPLE)
+    last = fig.axes[3]
+    (line,) = [line for line in last.lines if line.get_linestyle() == "--"]
+    logits = NET.readout(torch.from_numpy(line.get_xydata())).detach()
+    assert float((logits[:, 0] - logits[:, 1]).abs().max()) < 1e-9 * 1e3
+    on_either_side = NET.readout(
+        torch.from_numpy(line.get_xydata().mean(0) + np.outer([1, -1], NET.readout.weight.detach().diff(dim=0)))
+    ).detach()
+    assert float((on_either_side[:, 1] - on_either_side[:, 0]).prod()) < 0
+    for ax, x in zip(fig.axes, NET.coordinates(SAMPLE.x), strict=False):
+        for c, scatter in enumerate(drawn(ax, PathCollection)):
+            assert np.allclose(scatter.get_offsets(), x[SAMPLE.label == c].detach())
+            assert to_hex(scatter.get_facecolor()).upper() == plot.CLASSES[c]
+        assert not [line for line in ax.lines if ax is not last]
+
+
+def test_the_drawn_balls_have_the_radius_in_the_metric_of_their_layer():
+    at = points(6, 2)
+    fig = section7.metric_balls(rl.geometry(NET, SAMPLE.x), SAMPLE.label, rl.geometry(NET, at), RADIUS)
+    for ax, x, g in zip(fig.axes, NET.coordinates(at), by_hand(NET, at), strict=False):
+        assert np.allclose(lengths(curves(ax), x.detach(), g), RADIUS)
+
+
+@pytest.mark.parametrize("c", [0.04, 9.0, 100.0])
+def test_drawn_balls_shrink_with_the_root_of_the_metric(c):
+    """The metric c times as large: outlines 1/√c as large about the same centres, in Figure 3 and of any map."""
+    at, data, eta = points(6, 2), rl.geometry(NET, SAMPLE.x), c * torch.eye(2, dtype=torch.float64)
+    one, other = (section7.metric_balls(data, SAMPLE.label, rl.geometry(NET, at, each), RADIUS).axes[:4] for each in (None, eta))
+    for ax, scaled, x in zip(one, other, NET.coordinates(at), strict=True):
+        centre = x.detach().numpy()[:, None]
+        assert np.allclose((curves(scaled) - centre) * c**0.5, curves(ax) - centre)
+    f = NET[:].requires_grad_(False)
+    one, other = (curves(plot.metric_of(map, SAMPLE.x, RADIUS, at=at).axes[0]) for map in (f, lambda x: c**0.5 * f(x)))
+    assert np.allclose((other - at.numpy()[:, None]) * c**0.5, one - at.numpy()[:, None])
+
+
+def test_figure_1_draws_the_vectors_and_the_balls_of_each_layer():
+    """Vectors pushed forward stay vectors of the same length, at the images of their points."""
+    at, vector = points(3, 2), points(3, 2, seed=1)
+    found, P = rl.geometry(NET, at), [torch.eye(2).double().expand(3, 2, 2)]
+    for J in rl.jacobians(NET, at):
+        P.append(J @ P[-1])
+    vectors = [(p @ vector[..., None])[..., 0] for p in P]
+    lines = [torch.stack([x, x + 1]) for x in found.x]
+    shown = [0, 2, 3]
+    fig = section1.chain(shown, rl.geometry(NET, SAMPLE.x), SAMPLE.label, lines, found, vectors, RADIUS)
+    size = rl.squared_length(found.g[0], vector).sqrt().numpy()
+    for ax, l in zip(fig.axes, shown, strict=False):
+        tails, drawn_vectors = arrows(ax)
+        assert np.allclose(tails, found.x[l].detach()) and np.allclose(drawn_vectors, vectors[l])
+        assert np.allclose(lengths(drawn_vectors[:, None] + tails[:, None], tails, by_hand(NET, at)[l])[:, 0], size)
+        assert np.allclose(lengths(curves(ax), tails, by_hand(NET, at)[l]), RADIUS)
+
+
+def test_the_true_preimage_is_drawn_within_the_radius_and_the_ellipse_as_it_is():
+    at = points(4, 2)
+    ellipses = rl.geometry(NET, at).balls(RADIUS)[0].outline(at)
+    around = section7.square_around(at, ellipses, cells=21)
+    assert ((around.amin(1) < ellipses.amin(1)) & (around.amax(1) > ellipses.amax(1))).all()
+    with torch.no_grad():
+        images, centre = NET.coordinates(around.reshape(-1, 2))[-1].view(4, -1, 2), NET.coordinates(at)[-1]
+    fig = section7.true_balls(SAMPLE, at, ellipses, around, (images - centre[:, None]).norm(dim=2), RADIUS)
+    for ax, ellipse, x in zip(fig.axes, ellipses, at, strict=False):
+        line, cross = ax.lines[:2]
+        assert np.allclose(line.get_xydata(), ellipse) and np.allclose(cross.get_xydata(), x)
+        contour = next(artist for artist in ax.collections if hasattr(artist, "levels"))
+        assert list(contour.levels) == [0, RADIUS]
+
+
+# Sections 2 and 4.
+
+
+def test_the_drawn_fold_curve_is_where_the_determinant_is_zero():
+    layer = rl.CkNetwork.from_weights([torch.tensor([[-2.0, 0.3], [0.2, 0.5]]).double()], [torch.zeros(2).double()])
+    star = torch.zeros(1, 2).double()
+    fig = section2.folding_layer(layer, (0.0, 0.0), 1.5, star, layer.coordinates(star)[1][0].detach())
+    (curve,) = [artist for artist in fig.axes[0].collections if getattr(artist, "levels", [1])[0] == 0 and len(artist.levels) == 1]
+    for segment in curve.allsegs[0]:
+        det = torch.linalg.det(rl.jacobians(layer, torch.from_numpy(segment).double())[0])
+        assert float(det.abs().max()) < 1e-3 and len(segment) > 10
+        images = layer.coordinates(torch.from_numpy(segment).double())[1].detach().numpy()
+        assert any(line.get_xydata().shape == images.shape and np.allclose(line.get_xydata(), images) for line in fig.axes[1].lines)
+
+
+def test_the_corners_of_the_box_of_slopes_have_the_determinants_of_the_layer():
+    """det(I + h D W) with D = diag(s, t): the numbers written at the corners, and where the zero line runs."""
+    W = torch.tensor([[-2.0, 0.6], [0.4, 0.5]]).double()
+    layer = rl.CkNetwork.from_weights([W], [torch.zeros(2).double()], step=0.8)
+    top = section2.certificate_by_slopes([layer]).axes[0]
+    found = {tuple(text.xy): float(text.get_text()) for text in top.texts}
+    for s, t in ((0, 0), (1, 0), (0, 1), (1, 1)):
+        D = torch.diag(torch.tensor([s, t]).double())
+        assert found[s, t] == pytest.approx(float(torch.linalg.det(torch.eye(2) + 0.8 * D @ W)), abs=0.006)
+    (line,) = [artist for artist in top.collections if len(getattr(artist, "levels", [])) == 1]
+    for s, t in line.allsegs[0][0]:
+        assert abs(float(torch.linalg.det(torch.eye(2) + 0.8 * torch.diag(torch.tensor([s, t]).double()) @ W))) < 1e-3
+
+
+def test_a_field_of_ellipses_is_drawn_as_given_and_grey_where_it_is_cut():
+    at = points(5, 2)
+    outlines, plane = (
+        rl.geometry(NET, at).balls(RADIUS)[0].outline(at),
+        torch.stack(torch.meshgrid(*[torch.linspace(-1, 1, 4)] * 2, indexing="xy"), -1),
+    )
+    cut = torch.tensor([True, False, False, True, False])
+    ax = section4.ellipse_field(SAMPLE, outlines, cut, plane, torch.ones(4, 4), radius=RADIUS).axes[0]
+    assert np.allclose(lengths(curves(ax), at, by_hand(NET, at)[0]), RADIUS)
+    colours = [to_hex(colour) for colour in drawn(ax, LineCollection)[-1].get_colors()]
+    assert [colour == section4.LIGHT_GREY for colour in colours] == cut.tolist()
+
+
+# Sections 5 and 6.
+
+
+def test_drawn_frames_are_the_columns_of_the_frame_and_the_ball_is_that_of_the_class():
+    """(e, g) and (e ◁ h, h⁻¹ ▷ g) are one form: the same ball in the tangent plane, other components, other vectors."""
+    e, h, g = torch.eye(2).double() + 0.3 * points(2, 2), torch.eye(2).double() + 0.5 * points(2, 2, seed=1), spd(2)
+    frames = torch.stack([e, rl.act_on_frame(e, h)])
+    forms = torch.stack([g, rl.act_on_metric(h, g, inverse=True)])
+    fig = section5.one_class(frames, forms, torch.stack([g, rl.act_on_metric(h.mT, g, inverse=True)]), ["one", "two"])
+    whole = []
+    for i, (top, bottom) in enumerate(np.reshape(fig.axes, (2, 2)).T):
+        assert np.allclose(arrows(top)[1], frames[i].mT) and np.allclose(arrows(bottom)[1], np.eye(2))
+        assert np.allclose(arrows(top)[0], 0)
+        ball = next(line for line in top.lines if line.get_linestyle() == "-").get_xydata()
+        components = np.linalg.solve(frames[i].numpy(), ball.T).T  # of the points of the ball, in the frame
+        assert np.allclose(lengths(components[None], np.zeros((1, 2)), forms[i : i + 1]), 1)
+        assert np.allclose(lengths(bottom.lines[0].get_xydata()[None], np.zeros((1, 2)), forms[i : i + 1]), 1)
+        whole.append(ball)
+    form = torch.linalg.inv(e).mT @ g @ torch.linalg.inv(e)
+    assert np.allclose(lengths(np.stack(whole), np.zeros((2, 2)), form.expand(2, 2, 2)), 1)
+    other = next(line for line in fig.axes[1].lines if line.get_linestyle() == "--").get_xydata()
+    assert not np.allclose(lengths(other[None], np.zeros((1, 2)), form[None]), 1, atol=0.05)
+
+
+def test_frames_through_layers_are_drawn_in_proportion_and_orthonormal_ones_touch_their_ball():
+    at, layers = [3, 20, 35], [0, 2, 3]
+    found = rl.geometry(NET, SAMPLE.x)
+    x, g = found.x, [each[at] for each in found.g]
+    forward = [torch.eye(2).double().expand(3, 2, 2)]
+    for J in rl.jacobians(NET, SAMPLE.x):
+        forward.append(J[at] @ forward[-1])
+    orthonormal = [torch.linalg.inv(torch.linalg.cholesky(each).mT) for each in g]
+    fig = section5.frames_through_layers([each.detach() for each in x], SAMPLE.label, at, forward, orthonormal, g, layers)
+    for column, l in zip(np.reshape(fig.axes, (2, 3)).T, layers, strict=True):
+        for ax, frames in zip(column, (forward[l], orthonormal[l]), strict=True):
+            tails, vectors = arrows(ax)
+            assert np.allclose(tails, x[l][at].detach().repeat_interleave(2, 0))
+            columns = vectors.reshape(3, 2, 2).swapaxes(1, 2)
+            scale = np.linalg.norm(columns, axis=(1, 2)) / np.linalg.norm(frames, axis=(1, 2))
+            assert np.allclose(columns, scale[:, None, None] * frames.numpy()) and (scale > 0).all()
+        for i, line in enumerate(column[1].lines):  # the tips of an orthonormal frame lie on the ball of their length
+            centre = x[l][at][i].detach().numpy()
+            radius = lengths(line.get_xydata()[None], centre[None], g[l][i : i + 1])
+            tips = lengths((centre + columns[i].T)[None], centre[None], g[l][i : i + 1])
+            assert np.allclose(radius, scale[i]) and np.allclose(tips, scale[i])
+
+
+def test_arrows_of_the_error_point_where_it_falls():
+    """Minus the covectors, all in one scale; a small step along them at the output lowers the error of each point."""
+    at = [0, 5, 30]
+    output = rl.pushforward(NET, SAMPLE.x) @ torch.eye(2).double()
+    covector = [p[at] for p in (output[:, 0], output[:, 1])]
+    x = [each.detach() for each in NET.coordinates(SAMPLE.x)][:2]
+    fig = section5.error_covectors(x, SAMPLE.label, at, covector)
+    for ax, each, p in zip(fig.axes, x, covector, strict=False):
+        tails, vectors = arrows(ax)
+        assert np.allclose(tails, each[at])
+        scale = np.linalg.norm(vectors) / np.linalg.norm(p)
+        assert np.allclose(vectors, -scale * p.numpy())
+
+
+# A map of one's own.
+
+
+def test_the_balls_of_any_map_are_drawn_except_infinite_ones():
+    """A fold has infinite axes on its line: the other balls are there, in the metric of automatic differentiation."""
+
+    def fold(x):
+        return torch.stack([x[:, 0] ** 2, x[:, 1] + x[:, 0]], 1)
+
+    at = torch.cat([points(4, 2), torch.tensor([[0.0, 0.5]]).double()])
+    ax = plot.metric_of(fold, SAMPLE.x, RADIUS, label=SAMPLE.label, at=at).axes[0]
+    found = curves(ax)
+    assert len(found) == 4
+    assert np.allclose(lengths(found, at[:4], rl.pullback_metric(fold, at[:4])), RADIUS)
+    assert [to_hex(scatter.get_facecolor()[:, :3][0]).upper() for scatter in drawn(ax, PathCollection)] == [*plot.CLASSES[:2]]
+    with pytest.raises(ValueError, match=r"x has shape \(4, 3\); \(n, 2\)"):
+        plot.metric_of(torch.sin, points(4, 3), RADIUS)
+
+
+def test_without_centres_some_of_the_points_are_the_centres():
+    ax = plot.metric_of(torch.nn.Linear(2, 5).double(), rl.spiral(200, dtype=torch.float64).x, RADIUS).axes[0]
+    assert 30 <= len(curves(ax)) <= 60
