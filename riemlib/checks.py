@@ -16,6 +16,8 @@ def integer(name: str, value, least: int) -> int:
         raise TypeError(f"{name} is {value!r} ({type(value).__name__}); an integer is needed")
     if value < least:
         raise ValueError(f"{name} is {value}; at least {least} is needed")
+    if value >= 2**63:
+        raise ValueError(f"{name} is {value if value < 10**30 else 'above 1e30'}; an integer of 64 bits is needed")
     return int(value)
 
 

@@ -110,7 +110,7 @@ class CkNetwork(nn.Module):
         if depth < 1:
             raise ValueError(f"widths is {list(widths)}; an input width and one for each of at least one layer are needed")
         self.orders = tuple(checks.integer("order", k, 0) for k in checks.per_layer("order", order, depth))
-        most = 1e300 ** (1 / max(1, *self.orders))  # a stencil holds powers of the step
+        most = 1e300 ** (1 / max(1, min(depth, max(self.orders))))  # a stencil holds powers of the step
         self.steps = tuple(checks.real("step", h, most=most) for h in checks.per_layer("step", step, depth))
         for l, (a, b) in enumerate(pairwise(self.widths)):
             if a != b and (shared or self.orders[l] > 0):
