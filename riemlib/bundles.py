@@ -35,7 +35,7 @@ def change_of_frame(e: Float[Tensor, "... dim dim"], f: Float[Tensor, "... dim d
     """
     e, f = _matrices("e", e), _matrices("f", f)
     _same_size("e", e, "f", f)
-    return torch.linalg.solve(_invertible("e", e), f)
+    return torch.linalg.solve(*torch.broadcast_tensors(_invertible("e", e), f))  # f (d, d) would count as vectors
 
 
 def group_elements(n: int, dim: int, *, seed: int, spread: float = 2.0, dtype=torch.float64, device=None) -> Float[Tensor, "n dim dim"]:
@@ -69,7 +69,7 @@ def act_on_metric(h: Float[Tensor, "... image dim"], g: Float[Tensor, "... _ _"]
     _fit_together("h", h, "g", g)
     if inverse:
         return h.mT @ g @ h
-    h = _invertible("h", h)
+    h, g = torch.broadcast_tensors(_invertible("h", h), g)  # solve takes g (d, d) for d vectors where h is (d, d, d)
     half = torch.linalg.solve(h.mT, g)
     acted = torch.linalg.solve(h, half, left=False)
     return (acted + acted.mT) / 2  # symmetric but for rounding
