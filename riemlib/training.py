@@ -101,7 +101,6 @@ def fit(
     snapshots = checks.integers("snapshots", snapshots, 0)
     if any(at > updates for at in snapshots):
         raise ValueError(f"snapshots are {list(snapshots)}; updates from 0 to {updates} are needed")
-
     drawn = torch.stack([torch.cat([value.flatten() for value in net.draw(seed)]) for seed in seeds])
     ensemble = Ensemble(copy.deepcopy(net).to(device), drawn.to(device, net.readout.weight.dtype))
     each_seed = x.expand(len(seeds), -1, -1)
@@ -118,7 +117,7 @@ def fit(
     with torch.no_grad():
         error = (ensemble.logits(each_seed).argmax(1) != label).to(loss.dtype).mean(1)
     finite = loss.isfinite().all(1) & ensemble.flat.isfinite().all(1)
-    classes = tuple(range(net.readout.out_features)) if classes is None else classes
+    classes = classes or tuple(range(net.readout.out_features))
     result = Fit(seeds, ensemble.networks(), error.masked_fill(~finite, torch.nan), loss, kept, classes)
     if not checks.is_true_or_unknown(finite.all()):
         warnings.warn(f"{len(result.diverged)} of {len(seeds)} seeds diverged: {list(result.diverged)}", RuntimeWarning, stacklevel=2)
