@@ -287,7 +287,7 @@ def _arms(sample: Sample) -> list[Tensor]:
 
 
 def train(condition: Condition, seeds: tuple[int, ...], device: str, points: str = "") -> dict[str, Tensor]:
-    """Trained weights, errors and late losses of these seeds, brought to the CPU. `points` is a digest of own data, for the result's name."""
+    """Trained weights, errors and late losses of these seeds, on the CPU. `points` is a digest of own data, for the result's name."""
     training = {"batch_size": condition.batch_size, "updates": condition.updates, "learning_rate": condition.learning_rate}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*seeds diverged", RuntimeWarning)  # they are rows that say so
