@@ -247,10 +247,10 @@ print(f"{int(run.solved.sum())} of {draw_seeds} at 0.0 % error; drawn: error {fl
 # A ball of the metric at a point, with radius $\varepsilon$, is to first order the ellipse
 # $\{v : g_{ab}v^av^b \le \varepsilon^2\}$. Its semi-axes are $\varepsilon/\sqrt{\lambda_i}$ along the eigenvectors of
 # $g$. The $\sqrt{\lambda_i}$ are the singular values of $P$, from which `balls` computes them: $g = P^{\mathsf T} P$
-# keeps only half of their digits. Where the network stretches, balls are small. The picture shows them over the input plane. Beside it is the
-# volume density $\sqrt{\det g} = |\det P|$. It is bright where the network stretches most. A dark curve is a fold:
-# there $P$ is singular, and $g$ is not a metric. §2 counts how often a residual network that was trained with step 1
-# folds through its own data.
+# keeps only half of their digits. Where the network stretches, balls are small. The picture shows them over the input
+# plane. Beside it is the volume density $\sqrt{\det g} = |\det P|$. It is bright where the network stretches most. A
+# dark curve is a fold: there $P$ is singular, and $g$ is not a metric. §2 counts how often a residual network that was
+# trained with step 1 folds through its own data.
 
 # %%
 side = torch.linspace(-1.15, 1.15, 201, dtype=torch.float64, device=device)
