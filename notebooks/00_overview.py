@@ -111,7 +111,7 @@ Markdown(ledger.summary(claims))
 # length and a ball. The last line is a check.
 
 # %%
-sample = rl.spiral(200, device=device)
+sample = rl.spiral(200, positions="random", device=device)
 net = rl.CkNetwork([2] * 6, device=device)
 run = rl.fit(net, sample, seeds=[0, 1], batch_size=100, updates=100, learning_rate=1e-2)
 geometry = rl.geometry(run.networks[0], sample.x)  # every layer, in one pass forward and one backward

@@ -63,7 +63,7 @@ run = rl.fit(template, sample, seeds=range(seeds), batch_size=300, updates=updat
 # %%
 least = [i for i in range(seeds) if run.error[i] == run.error.nan_to_num(1.0).min()]
 geometries = {i: rl.geometry(run.networks[i], sample.x) for i in least}
-elongation = {i: rl.condition_number(geometry.g[0]).sqrt() for i, geometry in geometries.items()}
+elongation = {i: geometry.balls(1.0)[0].condition_number.sqrt() for i, geometry in geometries.items()}
 medians = {i: float(ratio.median()) for i, ratio in elongation.items()}
 drawn = min(least, key=medians.get)
 net, data = run.networks[drawn].requires_grad_(False), geometries[drawn]

@@ -246,10 +246,11 @@ print(f"{int(run.solved.sum())} of {draw_seeds} at 0.0 % error; drawn: error {fl
 # %% [markdown]
 # A ball of the metric at a point, with radius $\varepsilon$, is to first order the ellipse
 # $\{v : g_{ab}v^av^b \le \varepsilon^2\}$. Its semi-axes are $\varepsilon/\sqrt{\lambda_i}$ along the eigenvectors of
-# $g$. Where the network stretches, balls are small. The picture shows them over the input plane. Beside it is the
-# volume density $\sqrt{\det g} = |\det P|$. It is bright where the network stretches most. A dark curve is a fold:
-# there $P$ is singular, and $g$ is not a metric. §2 counts how often a residual network that was trained with step 1
-# folds through its own data.
+# $g$. The $\sqrt{\lambda_i}$ are the singular values of $P$, from which `balls` computes them: $g = P^{\mathsf T} P$
+# keeps only half of their digits. Where the network stretches, balls are small. The picture shows them over the input
+# plane. Beside it is the volume density $\sqrt{\det g} = |\det P|$. It is bright where the network stretches most. A
+# dark curve is a fold: there $P$ is singular, and $g$ is not a metric. §2 counts how often a residual network that was
+# trained with step 1 folds through its own data.
 
 # %%
 side = torch.linspace(-1.15, 1.15, 201, dtype=torch.float64, device=device)
@@ -261,7 +262,7 @@ ellipses = at_centres.balls(radius)[0]
 
 # %%
 longest = 0.075  # the distance between two centres is 0.17
-shortened = rl.Balls(ellipses.axes.clamp(max=longest), ellipses.directions)
+shortened = replace(ellipses, axes=ellipses.axes.clamp(max=longest))
 cut = ellipses.axes[:, 0] > longest
 fig = section4.ellipse_field(sample, shortened.outline(centres), cut, plane, volume.view(201, 201), radius=radius)
 save(fig, "section4_ellipses")
@@ -499,7 +500,7 @@ kinds = {(True, True): "both", (True, False): "immersion", (False, True): "subme
 rows = []
 for name, net in nets.items():
     at = torch.randn(200, net.widths[0], dtype=torch.float64, device=device)
-    ranks = [torch.linalg.matrix_rank(g, hermitian=True).unique().tolist() for g in rl.pullback_metrics(net, at)]
+    ranks = [torch.linalg.matrix_rank(P).unique().tolist() for P in rl.geometry(net, at).P]  # the ranks of g
     maps = [kinds[r == [d], r == [net.widths[-1]]] for r, d in zip(ranks, net.widths, strict=True)]
     rows.append({"network": name, "widths": net.widths, "rank of g": ranks, "map to the output": maps})
 pd.DataFrame(rows).set_index("network")
@@ -511,8 +512,8 @@ pd.DataFrame(rows).set_index("network")
 
 # %%
 folded = rl.CkNetwork([3, 3, 3], order=0, activation="relu", **f64).requires_grad_(False)
-g = rl.pullback_metrics(folded, torch.randn(200, 3, dtype=torch.float64, device=device))[0]
-relu_ranks, many = torch.linalg.matrix_rank(g, hermitian=True).unique(return_counts=True)
+P = rl.pushforward(folded, torch.randn(200, 3, dtype=torch.float64, device=device))
+relu_ranks, many = torch.linalg.matrix_rank(P).unique(return_counts=True)
 dict(zip([f"rank {r}" for r in relu_ranks.tolist()], many.tolist(), strict=True))
 
 # %% [markdown]
@@ -532,7 +533,7 @@ for net in nets.values():
             J = jacobian(net[narrowest:l], found.x[narrowest])
             after.append(torch.linalg.matrix_rank(J).unique().tolist() == [min(net.widths)])
         if l < narrowest:
-            before.append(bool((torch.linalg.matrix_rank(found.g[l], hermitian=True) < width).all()))
+            before.append(bool((torch.linalg.matrix_rank(found.P[l]) < width).all()))
 assert all(before) and all(after)
 
 # %% tags=["nbval-check-output"]
@@ -831,7 +832,8 @@ notebook.decide(
 # vanishes, however much the ellipses of $g$ turn and stretch. The network does not learn a curved geometry. It learns
 # only *where* the flat space is folded and stretched. A curved surface needs an output that is wider than the input.
 # Its curvature is the one that the Gauss equation finds from outside, from the second fundamental form of the image.
-# `riemann` differentiates the metric field, `gauss_equation` the map. They have no formula in common.
+# `riemann` differentiates the metric field, `gauss_equation` the map. They have no formula in common. (`riemann` takes
+# second derivatives of $g$, which is the same tensor with less rounding than derivatives of $\Gamma$.)
 #
 # Rounding is judged against the size of the terms that cancel, $|g|\,|\Gamma|^2$ at each point.
 
@@ -868,8 +870,9 @@ for name, net in curved.items():
 # %%
 side = torch.linspace(-1.5, 1.5, 61, dtype=torch.float64, device=device)
 square = torch.stack(torch.meshgrid(side, side, indexing="xy"), -1)
-at, field = square.reshape(-1, 2), metric_field(curved["output of width 3"])
-K = riemann(field, at)[:, 0, 1, 0, 1] / torch.linalg.det(field(at))
+at, surface = square.reshape(-1, 2), curved["output of width 3"]
+log_volume = rl.balls_of(rl.pushforward(surface, at), 1.0).log_volume  # log √det g
+K = riemann(metric_field(surface), at)[:, 0, 1, 0, 1] / (2 * log_volume).exp()
 fig = section4.curvature(square, K.view(61, 61), title="a network from the plane to three dimensions")
 save(fig, "section4_curvature")
 plt.show()

@@ -340,11 +340,11 @@ for h in rl.jacobians(net, sample.x[at]):
 to_unit = change_of_frame(carried[-1], carried[0])
 orthonormal = [act_on_frame(e, to_unit) for e in carried]
 geometry = rl.geometry(net, sample.x)
-metrics = [g[at] for g in geometry.g]
+metrics, pushforwards = ([each[at] for each in of] for of in (geometry.g, geometry.P))
 
 # %%
 drawn_layers = [0, depth // 4, depth // 2, 3 * depth // 4, depth]
-on_cpu = [[t.cpu() for t in part] for part in (carried, orthonormal, metrics)]
+on_cpu = [[t.cpu() for t in part] for part in (carried, orthonormal, pushforwards)]
 coordinates = [x.cpu() for x in geometry.x]
 fig = section5.frames_through_layers(coordinates, sample.label.cpu(), at.cpu(), *on_cpu, drawn_layers)
 save(fig, "section5_frames")
@@ -375,7 +375,7 @@ try:
 except ValueError as refusal:
     print("the left action refuses it:", refusal)
 narrow = rl.CkNetwork([2, 1, 2], order=0, **f64)
-rank = torch.linalg.matrix_rank(rl.pullback_metrics(narrow, sample.x)[0])
+rank = torch.linalg.matrix_rank(rl.pushforward(narrow, sample.x))
 print("bottleneck, Jacobian shapes:", [tuple(h.shape[1:]) for h in rl.jacobians(narrow, sample.x)])
 print("rank of its metric at the input:", int(rank.max()))
 

@@ -20,9 +20,10 @@
 # before it. The ellipses show which points the network takes to be near one another.
 #
 # At a point, the ball of radius $\varepsilon$ is $\{v : g_{ab}v^av^b \le \varepsilon^2\}$. It is an ellipse with the
-# semi-axes $\varepsilon/\sqrt{\lambda_i}$ along the eigenvectors of $g$, where $\lambda_i$ are its eigenvalues. It is
-# the preimage of the output ball only to first order in $\varepsilon$. So we draw the true preimage beside it. The
-# comparison shows how far a picture of ellipses can be trusted.
+# semi-axes $\varepsilon/\sqrt{\lambda_i}$ along the eigenvectors of $g$, where $\lambda_i$ are its eigenvalues. They are
+# computed from the pushforward: the singular values of $P$ are the $\sqrt{\lambda_i}$, with twice as many digits as
+# $g = P^{\mathsf T} P$ keeps. The ellipse is the preimage of the output ball only to first order in $\varepsilon$. So we
+# draw the true preimage beside it. The comparison shows how far a picture of ellipses can be trusted.
 
 # %% tags=["parameters"]
 seeds: int = 16  # networks trained; one of them is drawn
@@ -56,7 +57,8 @@ run = rl.fit(template, sample, seeds=range(seeds), batch_size=300, updates=updat
 # %% tags=["nbval-check-output"]
 best = [i for i in range(seeds) if run.error[i] == run.error.nan_to_num(1.0).min()]
 geometries = {i: rl.geometry(run.networks[i], sample.x) for i in best}
-medians = {i: float(rl.condition_number(geometry.g[0]).sqrt().median()) for i, geometry in geometries.items()}
+elongation = {i: geometry.balls(1.0)[0].condition_number.sqrt() for i, geometry in geometries.items()}
+medians = {i: float(ratio.median()) for i, ratio in elongation.items()}
 drawn = min(best, key=medians.get)
 net, data = run.networks[drawn].requires_grad_(False), geometries[drawn]
 print(f"seeds at 0.0 % error: {int(run.solved.sum())} of {seeds}; "
@@ -119,7 +121,7 @@ plt.show()
 # A long thin ellipse says: at this point the network hardly sees a move along the long axis.
 
 # %% tags=["nbval-check-output"]
-ratios = [rl.condition_number(g).sqrt().median() for g in data.g]
+ratios = [balls.condition_number.sqrt().median() for balls in data.balls(radius)]
 print("median ratio of the axes over the data, layer by layer:", *(f"{float(ratio):.1f}" for ratio in ratios))
 
 # %% [markdown]

@@ -4,10 +4,13 @@ The unit of work is a shard: one condition, up to `SHARD` seeds (`shards` comput
 the settings of its condition, its seed, the columns that say where it was measured, and the value.
 """
 
+import hashlib
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from importlib import import_module
 from itertools import product
 from pathlib import Path
 
@@ -17,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .. import charts, checks, curves
-from ..data import Sample, annulus, polar, spiral
+from ..data import Sample, annulus, as_sample, polar, spiral
 from ..ellipsoids import balls_of
 from ..metric import pushforward
 from ..networks import CkNetwork
@@ -26,23 +29,35 @@ from .shards import Task, compute
 
 SHARD = 100  #: seeds
 
+#: name -> data: a function of the number of points and of dtype=, that returns a Sample or a pair (x, label)
+DATA: dict[str, Callable[..., Sample | tuple]] = {"spiral": spiral, "annulus": annulus}
+
 
 @dataclass(frozen=True)
 class Condition:
-    """What is trained: data, network, training. The defaults are the base that the sensitivity strips vary one setting at a time."""
+    """What is trained: data, network, training. The defaults are the base that the sensitivity strips vary one setting at a time.
+
+    `data` is a name in `DATA`, or a function f(points, dtype=...) that returns a Sample or a pair (x, label). Other processes have to find
+    the function. So it stands at the top of a module that can be imported. `data` then holds its dotted name, "module.function".
+    Errors: ValueError for another function, such as a lambda, or one of a notebook or of the script that runs.
+    """
 
     order: int | tuple[int, ...] = 1
     depth: int = 10
     width: int = 2  # of the network; the points are padded with zeros to it
     step: float = 1.0
     shared: bool = False  # one set of weights for all layers
-    data: str = "spiral"  # or "annulus"
+    data: str | Callable[..., Sample | tuple] = "spiral"  # or "annulus", or a function
     points: int = 1000
     turns: float = 1.0
     chart: str = "cartesian"  # of the input; or "polar", or "unwound": polar with the angle unwound along the spiral
     batch_size: int = 300
     updates: int = 800
     learning_rate: float = 1e-2  # at the start; cosine decay to 0
+
+    def __post_init__(self):
+        if callable(self.data):
+            object.__setattr__(self, "data", _dotted(self.data))
 
     @property
     def network(self) -> str:
@@ -54,22 +69,56 @@ class Condition:
         return {"network": self.network, **asdict(self)}
 
     def sample(self, points: int | None = None, dtype: torch.dtype | None = None) -> Sample:
-        """The training points, or the same manifold with another number of points."""
-        if self.data not in ("spiral", "annulus") or self.chart not in ("cartesian", "polar", "unwound"):
-            given = f"data is {self.data!r}, chart {self.chart!r}"
-            raise ValueError(f"{given}; spiral or annulus, and cartesian, polar or unwound are needed")
+        """The training points, or the same manifold with another number of points (as far as a function can give them).
+
+        Errors: ValueError for an unknown name, another number of training points than `points`, points of more than `width` coordinates.
+        """
+        source, dtype = _source(self.data), dtype or torch.float32
+        if source is None or self.chart not in ("cartesian", "polar", "unwound"):
+            needed = f"{' or '.join(DATA)} (or a function at the top of a module), and cartesian, polar or unwound are needed"
+            raise ValueError(f"data is {self.data!r}, chart {self.chart!r}; {needed}")
         checks.integer("width", self.width, 2)
-        where = {"dtype": dtype or torch.float32, "device": "cpu"}
-        count = points or self.points
-        found = spiral(count, turns=self.turns, **where) if self.data == "spiral" else annulus(count, **where)
+        with torch.device("cpu"):
+            given = source(points or self.points, dtype=dtype, **({"turns": self.turns} if source is spiral else {}))
+        found, _ = as_sample(given, torch.empty(0, dtype=dtype, device="cpu"))
+        if points is None and len(found) != self.points:
+            raise ValueError(f"data {self.data!r} has {len(found)} points, points is {self.points}; points={len(found)} is needed")
+        found = replace(found, position=getattr(given, "position", None))
         if self.chart != "cartesian":
             found = polar(found, turns=self.turns if self.chart == "unwound" else None)
-        return replace(found, x=torch.nn.functional.pad(found.x, (0, self.width - 2)))
+        missing = self.width - found.x.shape[1]
+        if missing < 0:
+            raise ValueError(f"width is {self.width}, data {self.data!r} has {found.x.shape[1]} coordinates; at least as many are needed")
+        return replace(found, x=torch.nn.functional.pad(found.x, (0, missing)))
 
     def template(self) -> CkNetwork:
-        """A network of this condition, to be filled with weights."""
-        kind = {"order": self.order, "step": self.step, "shared": self.shared}
+        """A network of this condition, to be filled with weights. It tells apart the classes of the training points, two at least."""
+        classes = max(2, 1 + int(self.sample().label.max()))
+        kind = {"order": self.order, "step": self.step, "shared": self.shared, "classes": classes}
         return CkNetwork([self.width] * (self.depth + 1), **kind, seed=0, dtype=torch.float32, device="cpu")
+
+
+def _dotted(function: Callable) -> str:
+    """The dotted name under which another process finds a function. Errors: as for `Condition`."""
+    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
+    if module in (None, "__main__") or not name.isidentifier() or getattr(sys.modules.get(module), name, None) is not function:
+        called = f"{name or type(function).__name__} of {module}"
+        needed = "a function at the top of a module that can be imported is needed, for other processes compute with it"
+        raise ValueError(f"data is {called}; {needed}: no lambda, and nothing from a notebook or from the script that runs")
+    return f"{module}.{name}"
+
+
+def _source(name: str) -> Callable[..., Sample | tuple] | None:
+    """The function that data of this name come from: that of `DATA`, or that of a module. None where there is none."""
+    module, _, function = name.rpartition(".")
+    if name in DATA or not module:
+        return DATA.get(name)
+    try:
+        return getattr(import_module(module), function, None)
+    except ModuleNotFoundError as missing:
+        if f"{module}.".startswith(f"{missing.name}."):
+            return None
+        raise
 
 
 def without_identity(condition: Condition, layer: int) -> Condition:
@@ -128,6 +177,11 @@ class TrainedNetworks(TrainingResult):
         """4000 points along the arms."""
         return self.condition.sample(4000, torch.float64)
 
+    @property
+    def on_curves(self) -> bool:
+        """Whether the points are in order along arms: measures of curves need it."""
+        return self.points.position is not None
+
     @cached_property
     def curve_images(self) -> Float[Tensor, "seeds layers points dim"]:
         """The images of `curve`."""
@@ -140,6 +194,7 @@ class TrainedNetworks(TrainingResult):
 
 
 # What is measured. Each function looks at all networks of a shard at once and returns one or more measures, with a row for each seed.
+# `study` refuses measures of curves (`OF_CURVES`) for points without positions along arms, and the functions leave them out.
 
 
 def smoothness(trained: TrainedNetworks) -> dict[str, Tensor]:
@@ -157,29 +212,36 @@ def flatness(trained: TrainedNetworks) -> dict[str, Tensor]:
     """At every layer, the total curvature of the curve, and the accuracy of a linear probe on the training points."""
     points = trained.points
     probe = [[curves.linear_probe(x, points.label) for x in images] for images in trained.images(points.x)]
-    turning = curves.turning(trained.curve_images, trained.curve.label)
-    return {"turning": turning, "probe": torch.tensor(probe, dtype=torch.float64)}
+    found = {"probe": torch.tensor(probe, dtype=torch.float64)}
+    if trained.on_curves:
+        found["turning"] = curves.turning(trained.curve_images, trained.curve.label)
+    return found
 
 
 def connectedness(trained: TrainedNetworks) -> dict[str, Tensor]:
     """At every layer, into how many components 200 points an arm fall at 5 % of the diameter; at the last, gaps as they are refined."""
     sparse, count = trained.condition.sample(400, torch.float64), len(trained.seeds)
-    gaps = [curves.refined_gaps(lambda x: trained.images(x)[:, -1], arm.expand(count, -1, -1)) for arm in _arms(trained.points)]
-    return {"components": curves.components(trained.images(sparse.x), sparse.label), "refined gaps": torch.stack(gaps, 1)}
+    found = {"components": curves.components(trained.images(sparse.x), sparse.label)}
+    if trained.on_curves:
+        gaps = [curves.refined_gaps(lambda x: trained.images(x)[:, -1], arm.expand(count, -1, -1)) for arm in _arms(trained.points)]
+        found["refined gaps"] = torch.stack(gaps, 1)
+    return found
 
 
 def crossings(trained: TrainedNetworks) -> dict[str, Tensor]:
     """Whether the images of the two arms cross, at every layer; and the share of 40 000 points along the arms that are misclassified."""
-    first, second = _arms(trained.curve)
     dense = trained.condition.sample(40_000, torch.float64)
-    depth = trained.condition.depth
-
-    def at(net: CkNetwork, layer: int) -> bool:
-        return curves.cross(lambda x: net.coordinates(x)[layer], first, second)
-
-    crosses = [[at(net, layer) for layer in range(depth + 1)] for net in trained.networks]
     wrong = [(net(dense.x).argmax(1) != dense.label).double().mean() for net in trained.networks]
-    return {"crosses": torch.tensor(crosses, dtype=torch.float64), "error along the arms": torch.stack(wrong)}
+    found = {"error along the arms": torch.stack(wrong)}
+    arms, layers = _arms(trained.curve), range(trained.condition.depth + 1)
+    if trained.on_curves and len(arms) == 2:
+
+        def at(net: CkNetwork, layer: int) -> bool:
+            return curves.cross(lambda x: net.coordinates(x)[layer], *arms)
+
+        crosses = [[at(net, layer) for layer in layers] for net in trained.networks]
+        found["crosses"] = torch.tensor(crosses, dtype=torch.float64)
+    return found
 
 
 def conditioning(trained: TrainedNetworks) -> dict[str, Tensor]:
@@ -213,6 +275,9 @@ MEASURES: dict[str, tuple[Callable[[TrainedNetworks], dict[str, Tensor]], tuple[
     "certified": (certified_share, ()),
 }
 
+#: The measures of curves: they need the position of each point along its arm
+OF_CURVES = ("length", "gap ratio", "turning", "refined gaps", "crosses")
+
 
 def _arms(sample: Sample) -> list[Tensor]:
     return curves.arms(sample.x, sample.label)
@@ -221,8 +286,8 @@ def _arms(sample: Sample) -> list[Tensor]:
 # The two kinds of tasks.
 
 
-def train(condition: Condition, seeds: tuple[int, ...], device: str) -> dict[str, Tensor]:
-    """Trained weights, errors and late losses of these seeds, brought to the CPU."""
+def train(condition: Condition, seeds: tuple[int, ...], device: str, points: str = "") -> dict[str, Tensor]:
+    """Trained weights, errors and late losses of these seeds, on the CPU. `points` is a digest of own data, for the result's name."""
     training = {"batch_size": condition.batch_size, "updates": condition.updates, "learning_rate": condition.learning_rate}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*seeds diverged", RuntimeWarning)  # they are rows that say so
@@ -235,7 +300,10 @@ def train(condition: Condition, seeds: tuple[int, ...], device: str) -> dict[str
 def measure(
     condition: Condition, seeds: tuple[int, ...], device: str, name: str, function: Callable, trained: dict[str, Tensor]
 ) -> dict[str, Tensor]:
-    """What `function`, called `name`, measures of trained networks, in float64; NaN for a seed that diverged."""
+    """What `function`, called `name`, measures of trained networks, in float64; NaN for a seed that diverged.
+
+    `name` also has the digest of own data, for the result's name.
+    """
     diverged = trained["error"].isnan()
     finite = {**trained, "parameters": trained["parameters"].nan_to_num(0.0, 0.0, 0.0)}
     found = {key: value.double() for key, value in function(TrainedNetworks(condition, seeds, **finite)).items()}
@@ -308,10 +376,11 @@ def study(
     """Trains networks under every condition from every seed, measures them, and returns tidy tables.
 
     Conditions that are equal are trained once. Neither the other conditions nor the workers change a number. `measures` are names in
-    `MEASURES`. Results are kept in `folder` (or RIEMLIB_STUDIES, or build/studies) and read from there. `workers` and `scheduler` say where
-    the shards run: see `shards.compute`. `device` is where networks are trained: on any but the CPU one condition after the other, in this
-    process. Measures are taken on the CPU.
-    Errors: ValueError for no or repeated seeds, no condition, or an unknown measure; RuntimeError where workers keep dying.
+    `MEASURES`. Results are kept in `folder` (or RIEMLIB_STUDIES, or build/studies) and read from there; where `data` is a function, under
+    its code and the training points that it gives. `workers` and `scheduler` say where the shards run: see `shards.compute`. `device` is
+    where networks are trained: on any but the CPU one condition after the other, in this process. Measures are taken on the CPU.
+    Errors: ValueError for no or repeated seeds, no condition, an unknown measure, or a measure that the data do not have; RuntimeError
+    where workers keep dying.
 
     >>> result = study([Condition()], seeds=range(100), measures=["gap ratio"])  # doctest: +SKIP
     """
@@ -321,14 +390,17 @@ def study(
     conditions = list(dict.fromkeys(conditions))
     if not conditions:
         raise ValueError("conditions is empty; at least one Condition is needed")
+    made = {condition: _data(condition, measures) for condition in conditions}
     shards = [seeds[i : i + SHARD] for i in range(0, len(seeds), SHARD)]
     cells = [(condition, shard, str(device)) for condition in conditions for shard in shards]
     how = {"folder": folder, "workers": workers, "scheduler": scheduler, "progress": progress}
     here = how if str(device) == "cpu" else how | {"workers": 1, "scheduler": ""}
-    trained = dict(zip(cells, compute([Task(train, cell) for cell in cells], **here), strict=True))
+    tasks = [Task(train, (*cell, *digest), made_by=(source,)) for cell in cells for source, digest in [made[cell[0]]]]
+    trained = dict(zip(cells, compute(tasks, **here), strict=True))
     functions = list(dict.fromkeys(MEASURES[name][0] for name in measures))
-    tasks = {(cell, f): Task(measure, (*cell, f.__name__), (f, trained[cell]), (f, train)) for cell in cells for f in functions}
-    found = dict(zip(tasks, compute(list(tasks.values()), **how), strict=True))
+    pairs = [(cell, f, *made[cell[0]]) for cell in cells for f in functions]
+    tasks = [Task(measure, (*cell, " ".join([f.__name__, *digest])), (f, trained[cell]), (f, train, s)) for cell, f, s, digest in pairs]
+    found = {(cell, f): result for (cell, f, *_), result in zip(pairs, compute(tasks, **how), strict=True)}
 
     def joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         return {name: torch.cat([part[name] for part in parts]) for name in sorted(parts[0])}
@@ -339,3 +411,19 @@ def study(
         results[condition] = TrainedNetworks(condition, seeds, **joined([trained[cell] for cell in own]))
         measured[condition] = {name: value for f in functions for name, value in joined([found[cell, f] for cell in own]).items()}
     return StudyResult(results, measured, measures)
+
+
+def _data(condition: Condition, measures: Sequence[str]) -> tuple[Callable, list[str]]:
+    """The function that gives the data, and for own data a digest of the training points: the function may read a file that changes.
+
+    Errors: ValueError for a measure that the data do not have.
+    """
+    source, sample = _source(condition.data), condition.sample()
+    of_curves = [name for name in measures if name in OF_CURVES]
+    if of_curves and sample.position is None:
+        needed = "a Sample with the position of each point along its arm is needed"
+        raise ValueError(f"measures are of curves ({', '.join(of_curves)}), and data {condition.data!r} has points without order; {needed}")
+    if "crosses" in of_curves and len(sample.label.unique()) != 2:
+        raise ValueError(f"measures has crosses, and data {condition.data!r} has {len(sample.label.unique())} arms; two are needed")
+    contents = sample.x.numpy().tobytes() + sample.label.numpy().tobytes()
+    return source, [] if source in (spiral, annulus) else [hashlib.sha256(contents).hexdigest()[:16]]

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from torch import Tensor
 
 from ...bundles import act_on_metric
-from ...ellipsoids import balls
+from ...ellipsoids import balls, balls_of
 from ...plot import CLASSES, GREY, NETWORKS, figure, layer_grid, scatter_classes
 
 VECTORS = (CLASSES[2], CLASSES[3])  # the first and the second vector of a frame
@@ -52,13 +52,13 @@ def frames_through_layers(
     at: Sequence[int],
     frames: Sequence[Tensor],
     orthonormal: Sequence[Tensor],
-    metrics: Sequence[Tensor],
+    pushforwards: Sequence[Tensor],
     layers: Sequence[int],
 ) -> Figure:
     """Frames (m, 2, 2) at the points `at`, in the coordinates of each of `layers`. Below: orthonormal frames with the balls of the metric.
 
-    `coordinates`, `frames`, `orthonormal` and `metrics` are lists over all layers. The vectors of an orthonormal frame are conjugate radii
-    of its ball. Each frame, with its ball, is drawn to a size of its own.
+    `coordinates`, `frames`, `orthonormal` and `pushforwards`, from which the balls are found, are lists over all layers. The vectors of an
+    orthonormal frame are conjugate radii of its ball. Each frame, with its ball, is drawn to a size of its own.
     """
     fig, axes = figure(2, len(layers), width=9.6, height=4.6)
     for column, l in zip(axes.T, layers, strict=True):
@@ -68,8 +68,8 @@ def frames_through_layers(
             scatter_classes(ax, x, label, 1.0, alpha=0.35)
             scale = 0.13 * extent / torch.linalg.matrix_norm(e, 2)
             if with_ball:
-                for g, centre, radius in zip(metrics[l], centres, scale.tolist(), strict=True):
-                    ax.plot(*balls(g[None], radius).outline(centre[None])[0].T, color=INK, linewidth=0.8)
+                for P, centre, radius in zip(pushforwards[l], centres, scale.tolist(), strict=True):
+                    ax.plot(*balls_of(P[None], radius).outline(centre[None])[0].T, color=INK, linewidth=0.8)
             _arrows(ax, centres.repeat_interleave(2, 0), (scale[:, None, None] * e).mT.flatten(0, 1), VECTORS * len(centres))
             ax.set_aspect("equal", adjustable="datalim")
             ax.set_title(f"layer {l}")
