@@ -8,6 +8,7 @@ outputs. Comments, docstrings and prose change no digest.
 
 import ast
 import json
+import logging
 import os
 import re
 import shutil
@@ -36,6 +37,8 @@ FRONT = "figure_1.png"  #: the figure README.md opens with
 LAST = "00_overview", "10_errata"  #: they show the ledger of the other notebooks, so they run after them
 LOOK = 0.3  #: seconds between two looks at how far the studies are
 DAMAGED = "is damaged: make paper"
+
+logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what goes wrong in a notebook, the run itself says
 
 
 # The sources.
@@ -236,7 +239,7 @@ class Job:
         variables = {"RIEMLIB_BUILD": str(self.folder), "RIEMLIB_PROGRESS": str(self.told(own)), "PYTHONPATH": path, "TQDM_DISABLE": "1"}
         try:
             nb, manager = source(self.root, self.name), started.manager(self.root / "notebooks", variables)
-            how = {"kernel_name": "python3", "extra_arguments": ["--log-level=ERROR"]}
+            how = {"kernel_name": "python3", "extra_arguments": ["--log-level=CRITICAL"]}
             how["progress_bar"] = {"desc": self.name, "leave": False, "disable": None} if bar else False
             kernels.execute(nb, beside, self.parameters, notes.append, manager, **how)
             seconds = time.perf_counter() - start
@@ -369,6 +372,7 @@ def say_how(job: Job, seconds: float, wrong: str, notes: Sequence[str]) -> bool:
 
 def end(started: kernels.Kernels, running: set[Future]) -> None:
     """Ends the kernels, first politely, and waits for the threads: each sees that its kernel is gone, and removes its files."""
+    running = {future for future in running if not future.cancelled()}
     for look in range(30):
         started.end(at_once=look > 10)
         if not wait(running, LOOK).not_done:

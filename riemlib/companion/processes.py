@@ -43,7 +43,7 @@ class Stopped(KeyboardInterrupt):
 
     def __init__(self, number: int):
         self.signal = signal.Signals(number)
-        super().__init__(self.signal.name)
+        super().__init__("Ctrl-C" if number == signal.SIGINT else self.signal.name)
 
 
 @contextmanager

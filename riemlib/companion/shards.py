@@ -106,8 +106,9 @@ def _each(tasks: list[Task], workers: int, scheduler: str | None) -> Iterator[tu
     elif scheduler:
         yield from _on_cluster(tasks, scheduler)
     else:
-        with parallel_config(backend="loky", inner_max_num_threads=1, n_jobs=workers):
-            jobs = (delayed(work)(task, os.getpid()) for task in tasks)
+        ends = {"initializer": end_with, "initargs": (os.getpid(),)}  # of each worker, also of one that gets no task
+        with parallel_config(backend="loky", inner_max_num_threads=1, n_jobs=workers, **ends):
+            jobs = (delayed(work)(task) for task in tasks)
             yield from Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="all")(jobs)
 
 
@@ -158,16 +159,19 @@ class Workers:
     def look(self) -> None:
         """Checks workers that are new: one without riemlib would never answer, one with other code would give other numbers.
 
-        Errors: RuntimeError where one of them is such a worker, or there was none for `PATIENCE` seconds.
+        Errors: RuntimeError where one of them is such a worker, there was none for `PATIENCE` seconds, or the scheduler does not answer.
         """
-        present = set(self.client.nthreads())
-        if new := present - self.known:
-            task = self.task
-            keys = self.client.run(key_here, task.function, task.arguments, task.made_by, workers=list(new), on_error="return")
-            keys = {worker: key for worker, key in keys.items() if not isinstance(key, OSError)}  # else it has gone again
-            if wrong := {worker: key for worker, key in keys.items() if key != task.key}:
-                raise RuntimeError(f"workers of the cluster at {self.scheduler} cannot be used: {self._reasons(wrong)}")
-            self.known |= set(keys)
+        task = self.task
+        try:
+            present = set(self.client.nthreads())
+            new = list(present - self.known)
+            keys = self.client.run(key_here, task.function, task.arguments, task.made_by, workers=new, on_error="return") if new else {}
+        except OSError as reason:
+            raise RuntimeError(f"the dask scheduler at {self.scheduler} has gone: {reason}") from reason
+        keys = {worker: key for worker, key in keys.items() if not isinstance(key, OSError)}  # else it has gone again
+        if wrong := {worker: key for worker, key in keys.items() if key != task.key}:
+            raise RuntimeError(f"workers of the cluster at {self.scheduler} cannot be used: {self._reasons(wrong)}")
+        self.known |= set(keys)
         if present:
             self.seen, self.warned = time.monotonic(), False
             return
@@ -195,10 +199,8 @@ def work_there(task: Task) -> tuple[str, dict[str, np.ndarray]]:
     return work(replace(task))
 
 
-def work(task: Task, parent: int | None = None) -> tuple[str, dict[str, np.ndarray]]:
-    """A task, on one thread: what a worker does. It ends with the process `parent` that started it."""
-    if parent is not None:
-        end_with(parent)
+def work(task: Task) -> tuple[str, dict[str, np.ndarray]]:
+    """A task, on one thread: what a worker does."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -209,8 +211,8 @@ def work(task: Task, parent: int | None = None) -> tuple[str, dict[str, np.ndarr
 
 
 def write(result: Mapping[str, np.ndarray], folder: Path, key: str) -> None:
-    """A shard with its key and a digest of its contents, written beside and renamed."""
-    about = {"key": key, "digest": _contents(result)}
+    """A shard with a digest of its key and its contents, written beside and renamed."""
+    about = {"digest": _digest(result, key)}  # one entry: several would be written in any order
     with renamed_to(_file(folder, key)) as beside:
         beside.write_bytes(save({name: np.ascontiguousarray(value) for name, value in result.items()}, about))
 
@@ -220,8 +222,7 @@ def read(folder: Path, key: str) -> dict[str, np.ndarray] | None:
     try:
         with safetensors.safe_open(_file(folder, key), "numpy") as kept:
             result = {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118  not a mapping
-            about = kept.metadata()
-            return result if (about["key"], about["digest"]) == (key, _contents(result)) else None
+            return result if kept.metadata()["digest"] == _digest(result, key) else None
     except (OSError, safetensors.SafetensorError, KeyError, TypeError):
         return None
 
@@ -230,8 +231,8 @@ def _file(folder: Path, key: str) -> Path:
     return folder / f"{key}.safetensors"
 
 
-def _contents(result: Mapping[str, np.ndarray]) -> str:
-    parts = hashlib.sha256()
+def _digest(result: Mapping[str, np.ndarray], key: str) -> str:
+    parts = hashlib.sha256(key.encode())
     for name in sorted(result):
         value = np.ascontiguousarray(result[name])
         parts.update(json.dumps([name, str(value.dtype), value.shape]).encode() + value.tobytes())
