@@ -1,5 +1,6 @@
 """Running, checking and publishing notebooks, on a toy project in a temporary folder; the committed notebooks themselves."""
 
+import contextlib
 import errno
 import json
 import os
@@ -328,19 +329,28 @@ sys.exit(command.main(["run", "--jobs", "2"]))
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_a_run_that_is_stopped_leaves_no_process_and_no_broken_file_and_the_next_one_completes(copy, capsys, number, code):
-    """The signal goes to the runner alone. Whatever of it is alive holds its output: `communicate` would wait for that."""
+    """The signal goes to the runner alone. The kernels hold a pipe, which ends when they have all ended."""
+    os.mkfifo(copy / "held")
+    held = os.open(copy / "held", os.O_RDONLY | os.O_NONBLOCK)
     for name in ("01_first", "02_second"):
         with open(copy / f"notebooks/{name}.py", "a") as file:
-            file.write(f"\n# %%\nimport time\n\nopen('../{name}', 'w')\ntime.sleep(600)\n")
+            file.write("\n# %%\nimport time\n\nheld = open('../held', 'w')\nheld.write('x')\nheld.flush()\ntime.sleep(600)\n")
     before = {path: path.read_bytes() for path in copy.rglob("*.ipynb")}
-    how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": {**os.environ, "TMPDIR": str(copy)}}
-    process = subprocess.Popen([sys.executable, "-c", RUN, str(copy)], **how)
+    process = subprocess.Popen([sys.executable, "-c", RUN, str(copy)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    begun = b""
     deadline = time.time() + 60
-    while not ((copy / "01_first").exists() and (copy / "02_second").exists()):
+    while begun != b"xx":
         assert time.time() < deadline and process.poll() is None
         time.sleep(0.05)
+        with contextlib.suppress(BlockingIOError):
+            begun += os.read(held, 2)
     process.send_signal(number)
     _, said = process.communicate(timeout=8)
+    deadline = time.time() + 4
+    while not ended(held):
+        assert time.time() < deadline
+        time.sleep(0.05)
+    os.close(held)
     running = copy / "build/full/running" / str(process.pid)
     assert process.returncode == code
     assert {path: path.read_bytes() for path in copy.rglob("*.ipynb") if path.parent != running} == before
@@ -349,10 +359,20 @@ def test_a_run_that_is_stopped_leaves_no_process_and_no_broken_file_and_the_next
         assert said.splitlines() == ["stopped by SIGTERM; what is finished is kept, the same command goes on from there"]
         assert not running.exists()
         return
-    edit(copy / "notebooks/01_first.py", "sleep(600)", "sleep(0)")
-    edit(copy / "notebooks/02_second.py", "sleep(600)", "sleep(0)")
+    edit(copy / "notebooks/01_first.py", "time.sleep(600)", "'end'")
+    edit(copy / "notebooks/02_second.py", "time.sleep(600)", "'end'")
+    for name in ("01_first", "02_second"):
+        edit(copy / f"notebooks/{name}.py", "open('../held', 'w')", "open('../other', 'w')")
     assert sorted(ran(copy, capsys, jobs=2)) == ["01_first", "02_second"]
     assert build.check(copy) == [] and not running.exists()
+
+
+def ended(pipe: int) -> bool:
+    """Whether no process holds the other end of a pipe."""
+    try:
+        return os.read(pipe, 1) == b""
+    except BlockingIOError:
+        return False
 
 
 def test_two_runs_share_no_temporary_name(copy, monkeypatch):
@@ -381,7 +401,8 @@ def test_progress_of_studies_is_shown_by_the_run(project, monkeypatch, capsys):
             shown.append(text)
 
     monkeypatch.setattr(build, "tqdm", Bar)
-    cell = "open(os.environ['RIEMLIB_PROGRESS'], 'w').write('3 20 train shards')\nimport time\ntime.sleep(1)\nprint('RIEMLIB_TERMINAL' in os.environ)"
+    cell = "import time\nopen(os.environ['RIEMLIB_PROGRESS'], 'w').write('3 20 train shards')\ntime.sleep(1)\n"
+    cell += "os.write(2, b'to a terminal?')\nprint('RIEMLIB_TERMINAL' in os.environ)"
     (project / "notebooks/02_second.py").write_text(f"# %%\nimport os\n{cell}\n")
     assert ran(project, capsys, only=["02_second"]) == ["02_second"]
     assert "02_second: train shards 3/20" in shown and shown[0] == ""

@@ -1,7 +1,7 @@
 """Tasks for test_shards, some of which kill their process; and, as a script, the processes of a small dask cluster.
 
-The script loads riemlib once and forks a process for each line it reads, "scheduler FILE" or "worker FILE", whose number it says. "bare FILE"
-is a worker without riemlib, "other FILE" one with other libraries.
+The script loads riemlib once and forks a process for each line it reads, whose number it says: "scheduler FILE", "worker FILE", "bare FILE"
+(a worker without riemlib) or "other FILE" (one with other libraries).
 """
 
 import asyncio

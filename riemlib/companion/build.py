@@ -238,7 +238,8 @@ class Job:
         path = os.pathsep.join(filter(None, [str(self.root), os.environ.get("PYTHONPATH")]))
         variables = {"RIEMLIB_BUILD": str(self.folder), "RIEMLIB_PROGRESS": str(self.told(own)), "PYTHONPATH": path, "TQDM_DISABLE": "1"}
         try:
-            nb, manager = source(self.root, self.name), started.manager(self.root / "notebooks", variables)
+            nb, log = source(self.root, self.name), own / f"{self.name}.log"
+            manager = started.manager(self.root / "notebooks", variables, log)
             how = {"kernel_name": "python3", "extra_arguments": ["--log-level=CRITICAL"]}
             how["progress_bar"] = {"desc": self.name, "leave": False, "disable": None} if bar else False
             kernels.execute(nb, beside, self.parameters, notes.append, manager, **how)
@@ -250,6 +251,8 @@ class Job:
             seconds = time.perf_counter() - start
             in_cell = isinstance(error, papermill.PapermillExecutionError)
             wrong = f"{error.ename}: {error.evalue}" if in_cell else f"{type(error).__name__}: {error}"
+            if isinstance(error, RuntimeError) and log.exists() and (last := log.read_text(errors="replace").strip()):
+                wrong = f"{wrong.splitlines()[0]} ({last.splitlines()[-1]})"  # why the kernel died
             if not started.ended:
                 self.result.unlink(missing_ok=True)
                 if beside.exists():

@@ -79,8 +79,11 @@ class Kernels:
     def __init__(self):
         self.ended, self.managers = False, []
 
-    def manager(self, cwd: Path, variables: dict[str, str]) -> type[PapermillKernel]:
-        """A kernel manager whose kernel starts in a folder `cwd`, with environment variables besides those of this process."""
+    def manager(self, cwd: Path, variables: dict[str, str], log: Path) -> type[PapermillKernel]:
+        """A kernel manager whose kernel starts in a folder `cwd`, with environment variables besides those of this process.
+
+        What the kernel writes that belongs to no cell goes to the file `log`, not to the terminal.
+        """
         started = self
 
         class Kernel(PapermillKernel):
@@ -88,7 +91,9 @@ class Kernels:
                 if started.ended:
                     raise RuntimeError("the run was stopped")
                 started.managers.append(self)
-                await super().start_kernel(**{**options, "cwd": str(cwd), "env": {**os.environ, **variables}})
+                with open(log, "wb") as file:
+                    own = {"cwd": str(cwd), "env": {**os.environ, **variables}, "stdout": file, "stderr": file}
+                    await super().start_kernel(**{**options, **own})
 
         return Kernel
 
