@@ -1,28 +1,64 @@
 """The command line: `python -m riemlib run`, `check` and `publish`."""
 
 import argparse
+import contextlib
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from .companion import build
+from .companion.processes import Stopped, stopped_by_signals
+
+CLOSED = 141  #: what a shell gives for a program whose output nobody reads any more, as in `| head`
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Does what the arguments say. Returns 0; 1 where a notebook failed or is not up to date."""
+    """Does what the arguments say.
+
+    Returns 0; 1 where a notebook failed or is not up to date, or a file could not be written; 2 for arguments that make no sense; 130 or
+    143 after Ctrl-C or SIGTERM; `CLOSED` where the output is closed.
+    """
     given = parser().parse_args(arguments)
     try:
-        if given.command == "run":
-            with build.environment(**{"RIEMLIB_SCHEDULER": given.scheduler} if given.scheduler else {}):
-                return build.run(profile=given.profile, build=given.build, only=given.names, jobs=given.jobs)
-        if given.command == "publish":
-            return build.publish()
-        problems = build.check()
+        with stopped_by_signals():
+            code = perform(given)
+            if sys.stdout:
+                sys.stdout.flush()
+            return code
     except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
+        return complain(str(error), 2)
+    except BrokenPipeError:
+        return complain("", CLOSED)
+    except OSError as error:
+        return complain(f"stopped, a file or folder cannot be used: {error}", 1)
+    except Stopped as stop:
+        return complain(f"stopped by {stop}; what is finished is kept, the same command goes on from there", 128 + stop.signal)
+
+
+def perform(given: argparse.Namespace) -> int:
+    """Runs, checks or publishes. Returns 0; 1 where a notebook failed or is not up to date."""
+    if given.command == "run":
+        with build.environment(**{"RIEMLIB_SCHEDULER": given.scheduler} if given.scheduler else {}):
+            return build.run(profile=given.profile, build=given.build, only=given.names, jobs=given.jobs)
+    if given.command == "publish":
+        return build.publish()
+    problems = build.check()
     print(*problems or ["the published notebooks and README.md are those of today's code"], sep="\n")
     return 1 if problems else 0
+
+
+def complain(line: str, code: int) -> int:
+    """Says what is wrong in one line, and returns the code. What is left for an output that is closed is dropped."""
+    with contextlib.suppress(OSError):
+        if line and sys.stderr:
+            print(line, file=sys.stderr, flush=True)
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return code
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,5 +1,7 @@
 """Running, checking and publishing notebooks, on a toy project in a temporary folder; the committed notebooks themselves."""
 
+import contextlib
+import errno
 import json
 import os
 import shutil
@@ -13,8 +15,7 @@ import nbformat
 import pytest
 
 from riemlib.__main__ import main
-from riemlib.companion import build, ledger
-from riemlib.companion.provenance import hashed
+from riemlib.companion import build, files, ledger
 
 HEADER = """\
 # ---
@@ -315,22 +316,162 @@ def test_a_failing_notebook_keeps_its_traceback_and_others_still_run(copy, capsy
     assert not (copy / "build/full/01_first.failed.ipynb").exists()
 
 
-def test_killed_midway_it_leaves_no_broken_notebook_and_the_next_run_completes(copy, capsys):
-    edit(copy / "notebooks/02_second.py", "sleep(0)", "sleep(600)")
+RUN = """
+import functools, sys
+from pathlib import Path
+
+import riemlib.__main__ as command
+
+command.build.run = functools.partial(command.build.run, Path(sys.argv[1]))
+sys.exit(command.main(["run", "--jobs", "2"]))
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_a_run_that_is_stopped_leaves_no_process_and_no_broken_file_and_the_next_one_completes(copy, capsys, number, code):
+    """The signal goes to the runner alone. The kernels hold a pipe, which ends when they have all ended."""
+    os.mkfifo(copy / "held")
+    held = os.open(copy / "held", os.O_RDONLY | os.O_NONBLOCK)
+    for name in ("01_first", "02_second"):
+        with open(copy / f"notebooks/{name}.py", "a") as file:
+            file.write("\n# %%\nimport time\n\nheld = open('../held', 'w')\nheld.write('x')\nheld.flush()\ntime.sleep(600)\n")
     before = {path: path.read_bytes() for path in copy.rglob("*.ipynb")}
-    command = "import sys; from pathlib import Path; from riemlib.companion import build; build.run(Path(sys.argv[1]))"
-    process = subprocess.Popen([sys.executable, "-c", command, str(copy)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.time() + 120
-    while not (running := copy / "build/full/running/02_second.ipynb").exists():
+    process = subprocess.Popen([sys.executable, "-c", RUN, str(copy)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    begun = b""
+    deadline = time.time() + 60
+    while begun != b"xx":
         assert time.time() < deadline and process.poll() is None
         time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert {path: path.read_bytes() for path in copy.rglob("*.ipynb") if path != running} == before
-    assert all(build.stamp(path)["outputs"] == hashed(build.outputs(nbformat.read(path, as_version=4))) for path in before)
-    edit(copy / "notebooks/02_second.py", "sleep(600)", "sleep(0)")
-    assert ran(copy, capsys) == ["02_second"]
+        with contextlib.suppress(BlockingIOError):
+            begun += os.read(held, 2)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=8)
+    deadline = time.time() + 4
+    while not ended(held):
+        assert time.time() < deadline
+        time.sleep(0.05)
+    os.close(held)
+    running = copy / "build/full/running" / str(process.pid)
+    assert process.returncode == code
+    assert {path: path.read_bytes() for path in copy.rglob("*.ipynb") if path.parent != running} == before
+    assert not [path for path in copy.rglob("*.writing")]
+    if number == signal.SIGTERM:
+        assert said.splitlines() == ["stopped by SIGTERM; what is finished is kept, the same command goes on from there"]
+        assert not running.exists()
+        return
+    edit(copy / "notebooks/01_first.py", "time.sleep(600)", "'end'")
+    edit(copy / "notebooks/02_second.py", "time.sleep(600)", "'end'")
+    for name in ("01_first", "02_second"):
+        edit(copy / f"notebooks/{name}.py", "open('../held', 'w')", "open('../other', 'w')")
+    assert sorted(ran(copy, capsys, jobs=2)) == ["01_first", "02_second"]
     assert build.check(copy) == [] and not running.exists()
+
+
+def ended(pipe: int) -> bool:
+    """Whether no process holds the other end of a pipe."""
+    try:
+        return os.read(pipe, 1) == b""
+    except BlockingIOError:
+        return False
+
+
+def test_two_runs_share_no_temporary_name(copy, monkeypatch):
+    """And what a run left that was killed is removed by the next."""
+    dead = subprocess.Popen([sys.executable, "-S", "-c", ""])
+    dead.wait()
+    left = copy / "build/full/running" / str(dead.pid)
+    left.mkdir(parents=True)
+    (left / "01_first.ipynb").write_text("{")
+    with build.own_folder(copy / "build/full") as own, files.renamed_to(copy / "new") as beside:
+        assert not left.exists() and own.exists()
+        monkeypatch.setattr(os, "getpid", os.getppid)
+        with build.own_folder(copy / "build/full") as other, files.renamed_to(copy / "new") as another:
+            assert own.exists() and own != other and beside != another
+            another.write_text("second")
+        beside.write_text("first")
+    assert not own.exists() and not other.exists() and (copy / "new").read_text() == "first"
+
+
+def test_progress_of_studies_is_shown_by_the_run(project, monkeypatch, capsys):
+    """The kernel writes a file; it knows of no terminal."""
+    shown = []
+
+    class Bar(build.tqdm):
+        def set_postfix_str(self, text="", refresh=True):
+            shown.append(text)
+
+    monkeypatch.setattr(build, "tqdm", Bar)
+    cell = "import time\nopen(os.environ['RIEMLIB_PROGRESS'], 'w').write('3 20 train shards')\ntime.sleep(1)\n"
+    cell += "os.write(2, b'to a terminal?')\nprint('RIEMLIB_TERMINAL' in os.environ)"
+    (project / "notebooks/02_second.py").write_text(f"# %%\nimport os\n{cell}\n")
+    assert ran(project, capsys, only=["02_second"]) == ["02_second"]
+    assert "02_second: train shards 3/20" in shown and shown[0] == ""
+    assert text(project / "build/full/02_second.ipynb") == "False\n"
+
+
+def test_a_run_needs_a_job(project):
+    with pytest.raises(ValueError, match="jobs is 0"):
+        build.run(project, jobs=0)
+
+
+# Damage.
+
+
+def damage(path: Path, how: str) -> None:
+    nb = json.loads(path.read_text())
+    match how:
+        case "list":
+            nb = [1, 2]
+        case "number":
+            nb = 3
+        case "other":
+            nb = {"cells": 3, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+        case "no version":
+            del nb["nbformat"]
+        case "metadata":
+            nb["metadata"] = []
+        case "stamp":
+            nb["metadata"]["riemlib"] = "mine"
+        case "id":
+            record = next(o["data"] for cell in nb["cells"] for o in cell.get("outputs", []) if ledger.MIME in o.get("data", {}))
+            del record[ledger.MIME]["id"]
+        case "record":
+            record = next(o["data"] for cell in nb["cells"] for o in cell.get("outputs", []) if ledger.MIME in o.get("data", {}))
+            record[ledger.MIME] = ["gauge"]
+    path.write_text({"half": json.dumps(nb)[:900], "empty": "", "binary": "\x93\0"}.get(how) or json.dumps(nb))
+    if how == "empty":
+        path.write_text("")
+
+
+DAMAGE = ["list", "number", "other", "no version", "metadata", "stamp", "id", "record", "half", "empty", "binary"]
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+def test_a_damaged_result_is_due_and_a_damaged_notebook_is_named(copy, capsys, how):
+    result, path = copy / "build/full/01_first.ipynb", copy / "notebooks/01_first.ipynb"
+    damage(result, how)
+    assert [job.name for job in build.due(copy, copy / "build/full", "full", ["01_first", "02_second"])] == ["01_first"]
+    assert build.executed(copy, copy / "build/full")[0] == path
+    assert build.run(copy, only=["02_second"]) == 0
+    assert "01_first.ipynb is damaged, its claims are left out" in capsys.readouterr().out
+    damage(path, how)
+    assert "01_first.ipynb: is damaged: make paper" in build.check(copy)
+    assert not [line for line in build.check(copy) if line.startswith("README.md")]
+    said = published(copy, capsys)
+    assert said["01_first"] == "left alone: it is damaged: make paper" and said["README.md"] == "left alone: a notebook is damaged"
+
+
+def test_a_run_redoes_results_that_are_damaged_or_show_other_outputs(copy, capsys):
+    damage(copy / "build/full/02_second.ipynb", "list")
+    edit(copy / "build/full/01_first.ipynb", '"8\\n"', '"9\\n"')
+    assert sorted(ran(copy, capsys, jobs=2)) == ["01_first", "02_second"]
+    assert build.check(copy) == []
+
+
+def test_a_record_that_is_none_is_an_error_that_names_the_notebook(copy):
+    damage(copy / "notebooks/01_first.ipynb", "id")
+    with pytest.raises(ValueError, match=r"01_first.ipynb is damaged \(KeyError: 'id'\)"):
+        ledger.gather([copy / "notebooks/01_first.ipynb"])
 
 
 # Checking.
@@ -491,6 +632,49 @@ def test_the_command_line_says_what_is_wrong(monkeypatch, capsys):
     monkeypatch.setattr(build, "check", lambda: ["one", "two"])
     assert main(["check"]) == 1 and capsys.readouterr().out == "one\ntwo\n"
     assert main(["run", "09_nowhere"]) == 2 and "there is no notebook 09_nowhere" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("number", "code", "name"), [(signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 143, "SIGTERM")])
+def test_a_signal_ends_a_command_in_one_line(monkeypatch, capsys, number, code, name):
+    monkeypatch.setattr(build, "check", lambda: os.kill(os.getpid(), number) or time.sleep(10))
+    before = signal.getsignal(number)
+    assert main(["check"]) == code
+    assert capsys.readouterr().err == f"stopped by {name}; what is finished is kept, the same command goes on from there\n"
+    assert signal.getsignal(number) == before
+
+
+@pytest.mark.parametrize("function", ["write_text", "mkdir"])
+def test_a_file_that_cannot_be_written_ends_a_run_in_one_line(copy, monkeypatch, capsys, function):
+    """A full disk, or a tree that is read-only. Nothing is left half written."""
+    (copy / "build/full/claims.json").write_text("[]")
+
+    def full(path, *_, **__):
+        if function == "write_text":
+            path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    run = build.run
+    monkeypatch.setattr(build, "run", lambda **given: run(copy, build=copy / "build"))
+    monkeypatch.setattr(Path, function, full)
+    assert main(["run"]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1 and said[0].startswith("stopped, a file or folder cannot be used: [Errno 28] No space left on device")
+    assert (copy / "build/full/claims.json").read_text() == "[]" and not list(copy.rglob("*.writing"))
+
+
+@pytest.mark.parametrize(("output", "code", "lines"), [("a pipe nobody reads", 141, 0), ("/dev/full", 1, 1)])
+def test_an_output_that_is_closed_or_full_ends_without_a_traceback(output, code, lines):
+    run = "import sys, riemlib.__main__ as command; command.build.check = lambda: ['line'] * 99999; sys.exit(command.main(['check']))"
+    if output == "/dev/full":
+        if not os.path.exists(output):
+            pytest.skip("no /dev/full")
+        end = os.open(output, os.O_WRONLY)
+    else:
+        other, end = os.pipe()
+        os.close(other)
+    process = subprocess.run([sys.executable, "-c", run], stdout=end, stderr=subprocess.PIPE, text=True)
+    os.close(end)
+    assert process.returncode == code and len(process.stderr.splitlines()) == lines, process.stderr
 
 
 def test_the_committed_notebooks_are_those_of_todays_code():

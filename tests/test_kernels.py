@@ -23,6 +23,7 @@ import os, pathlib
 left = pathlib.Path(os.environ["DEATHS"])
 if count := int(left.read_text()):
     left.write_text(str(count - 1))
+    os.write(2, b"why it died")
     os._exit(1)
 """
 
@@ -80,23 +81,40 @@ def test_a_kernel_that_dies_before_its_first_cell_is_started_once_more_and_the_r
     assert not connection(deaths.parent, "01_first")[0].parent.exists()
 
 
-def test_one_that_dies_twice_fails_with_a_clear_line_and_the_others_run(deaths, capsys):
+def test_one_that_dies_twice_fails_with_a_clear_line_and_the_others_run(deaths, capfd):
     deaths.write_text("2")
     assert build.run(deaths.parent) == 1
-    out = capsys.readouterr().out
-    assert out.count(AGAIN) == 1
-    assert "RuntimeError: its kernel died twice before the first cell (Kernel died" in out
+    out, err = capfd.readouterr()
+    assert out.count(AGAIN) == 1 and err == ""
+    (line,) = [line for line in out.splitlines() if "RuntimeError: its kernel died twice before the first cell (Kernel died" in line]
+    assert line.endswith("(why it died)")
     assert connection(deaths.parent, "02_second")
     assert not (deaths.parent / "build/full/01_first.ipynb").exists()
 
 
-def test_a_cell_that_kills_its_kernel_is_not_run_again(deaths, capsys):
-    text = "# %%\nimport os\n\nopen('begun', 'a').write('x')\nos._exit(1)\n"
+def test_a_cell_that_kills_its_kernel_is_not_run_again_and_the_other_notebooks_run(deaths, capsys):
+    text = "# %%\nimport os\n\nopen('begun', 'a').write('x')\nos.kill(os.getpid(), 9)\n"
     (deaths.parent / "notebooks/01_first.py").write_text(text)
-    assert build.run(deaths.parent, only=["01_first"]) == 1
+    assert build.run(deaths.parent, jobs=2) == 1
     assert (deaths.parent / "notebooks/begun").read_text() == "x"
     out = capsys.readouterr().out
     assert AGAIN not in out and "DeadKernelError: Kernel died" in out
+    assert connection(deaths.parent, "02_second")
+
+
+def test_kernels_have_their_own_variables_and_folder_and_none_starts_after_the_end(tmp_path):
+    started = kernels.Kernels()
+    notebook, managers = nbformat.v4.new_notebook(), []
+    notebook.cells = [nbformat.v4.new_code_cell("import os\nprint(os.environ['OWN'], os.getcwd())")]
+    for own in ("a", "b"):
+        managers.append(started.manager(tmp_path, {"OWN": own}, tmp_path / "log"))
+    path = tmp_path / "b.ipynb"
+    kernels.execute(notebook, path, {}, print, managers[1], progress_bar=False, kernel_name="python3")
+    assert nbformat.read(path, as_version=4).cells[0].outputs[0].text.split()[:2] == ["b", str(tmp_path)]
+    assert "OWN" not in os.environ
+    started.end()
+    with pytest.raises(RuntimeError, match="the run was stopped"):
+        kernels.execute(notebook, path, {}, lambda _: None, managers[0], progress_bar=False, kernel_name="python3")
 
 
 def test_two_managers_have_different_folders_which_go_with_them():

@@ -1,5 +1,6 @@
 """Shards: the same bits whoever computes them, kept under a name that says what made them, and resumed whatever happens."""
 
+import json
 import os
 import shutil
 import signal
@@ -15,7 +16,7 @@ import torch
 import workers
 from safetensors.numpy import save_file
 
-from riemlib.companion import provenance, shards, studies
+from riemlib.companion import progress, provenance, shards, studies
 from riemlib.companion.shards import Task
 
 ROOT = provenance.ROOT
@@ -24,7 +25,7 @@ ROOT = provenance.ROOT
 @pytest.fixture(autouse=True)
 def alone(monkeypatch):
     """No cluster and no folder of the user's."""
-    for name in ("RIEMLIB_SCHEDULER", "RIEMLIB_STUDIES", "RIEMLIB_TERMINAL"):
+    for name in ("RIEMLIB_SCHEDULER", "RIEMLIB_STUDIES", "RIEMLIB_PROGRESS"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -32,7 +33,7 @@ def alone(monkeypatch):
 def computed(monkeypatch) -> list:
     """The arguments of the tasks that are computed in this process, in order."""
     calls, work = [], shards.work
-    monkeypatch.setattr(shards, "work", lambda key, f, arguments, inputs: calls.append(arguments[0]) or work(key, f, arguments, inputs))
+    monkeypatch.setattr(shards, "work", lambda task: calls.append(task.arguments[0]) or work(task))
     return calls
 
 
@@ -102,32 +103,47 @@ def test_a_damaged_shard_is_computed_anew(damage, tmp_path, computed):
 def test_every_flipped_bit_is_noticed(tmp_path):
     """Header and data alike; and a file that somebody else wrote, without a digest, is none of ours."""
     file = tmp_path / "shard.safetensors"
+
+    def read():
+        return shards.read(tmp_path, "shard")
+
     result = {"error": np.array([0.1, np.nan], np.float32), "late_loss": np.arange(6.0).reshape(2, 3), "parameters": np.ones((2, 1, 3))}
-    shards.write(result, file)
-    found = shards.read(file)
+    shards.write(result, tmp_path, "shard")
+    found = read()
     assert found.keys() == result.keys() and all(found[name].dtype == value.dtype for name, value in result.items())
     assert all(found[name].tobytes() == value.tobytes() and found[name].shape == value.shape for name, value in result.items())
     raw = file.read_bytes()
     for at in range(len(raw)):
         file.write_bytes(raw[:at] + bytes([raw[at] ^ 1 << at % 8]) + raw[at + 1 :])
-        assert shards.read(file) is None, at
+        assert read() is None, at
     save_file(result, file)
-    assert shards.read(file) is None
+    assert read() is None
     save_file(result, file, {"digest": "0" * 64})
-    assert shards.read(file) is None and shards.read(tmp_path / "none") is None and shards.read(tmp_path) is None
+    assert read() is None and shards.read(tmp_path, "none") is None
+    (tmp_path / "folder.safetensors").mkdir()
+    assert shards.read(tmp_path, "folder") is None
+
+
+def test_a_shard_under_the_name_of_another_is_computed_anew(tmp_path, computed):
+    """Copied, renamed or restored by hand, it is whole and holds other numbers."""
+    first = compute(tmp_path)
+    names = [Task(workers.square, (float(i),)).key for i in range(4)]
+    shutil.copy(tmp_path / f"{names[1]}.safetensors", tmp_path / f"{names[2]}.safetensors")
+    computed.clear()
+    assert numbers(compute(tmp_path)) == numbers(first) and computed == [2.0]
 
 
 def test_an_interrupted_write_leaves_the_old_shard(tmp_path, monkeypatch):
     file = tmp_path / "shard.safetensors"
-    shards.write({"a": np.arange(3)}, file)
+    shards.write({"a": np.arange(3)}, tmp_path, "shard")
 
     def interrupted(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(os, "replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        shards.write({"a": np.arange(4)}, file)
-    assert shards.read(file)["a"].tolist() == [0, 1, 2] and kept(tmp_path) == [file]
+        shards.write({"a": np.arange(4)}, tmp_path, "shard")
+    assert shards.read(tmp_path, "shard")["a"].tolist() == [0, 1, 2] and list(tmp_path.iterdir()) == [file]
 
 
 # The name of a shard.
@@ -209,7 +225,7 @@ def test_processes_give_the_same_bits_are_replaced_when_they_die_and_are_given_u
     monkeypatch.setattr(shards, "ATTEMPTS", 1)
     log = tmp_path / "second"
     tasks = [Task(workers.doomed, (i, str(log), os.getpid())) for i in range(2)]
-    shards.write({"value": np.array([0.0])}, tmp_path / f"{tasks[0].key}.safetensors")  # so that one is left
+    shards.write({"value": np.array([0.0])}, tmp_path, tasks[0].key)  # so that one is left
     with pytest.raises(RuntimeError, match="workers died 1 times.* 1 shards are missing: 1"):
         shards.compute(tasks, folder=tmp_path, workers=2, progress=False)
     assert len(log.read_text().split()) == 1
@@ -233,10 +249,27 @@ def test_work_that_was_killed_goes_on_from_there(tmp_path, computed):
     assert 0 < finished < 20
     tasks = [Task(workers.slow, (float(i),)) for i in range(20)]
     for task in tasks[8:]:  # not to wait for all of them again
-        shards.write({name: value.numpy() for name, value in workers.square(*task.arguments).items()}, folder / f"{task.key}.safetensors")
+        shards.write({name: value.numpy() for name, value in workers.square(*task.arguments).items()}, folder, task.key)
     again = shards.compute(tasks, folder=folder, workers=1, progress=False)
     assert computed == [float(i) for i in range(finished, 8)]
     assert numbers(again) == numbers([workers.square(float(i)) for i in range(20)])
+
+
+def test_workers_end_with_the_process_that_started_them(tmp_path):
+    """One that is killed; its workers hold its output until they have ended. One of them was never given a task."""
+    code = f"""if True:
+        import sys
+        sys.path.insert(0, {str(Path(workers.__file__).parent)!r})
+        import workers
+        from riemlib.companion import shards
+        tasks = [shards.Task(workers.sleepy, (1.0, {str(tmp_path / "begun")!r}))]
+        shards.compute(tasks, folder={str(tmp_path)!r}, workers=2, progress=False)
+    """
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=environment)
+    wait_for((tmp_path / "begun").exists)
+    process.kill()
+    process.communicate(timeout=5)
 
 
 def wait_for(condition, seconds: float = 60) -> None:
@@ -249,25 +282,61 @@ def wait_for(condition, seconds: float = 60) -> None:
 # A cluster.
 
 
-@pytest.fixture
-def cluster(tmp_path):
-    """A client of a dask scheduler with two workers, each in a process of its own."""
-    distributed = pytest.importorskip("distributed")
+@pytest.fixture(scope="module")
+def server():
+    """Starts processes of dask, each by a line, and ends them all."""
+    pytest.importorskip("distributed")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
-    server = subprocess.Popen([sys.executable, workers.__file__], env=environment, start_new_session=True, **pipes)
-    file = tmp_path / "scheduler.json"
-    for name in ("scheduler", "worker", "worker"):
-        server.stdin.write(f"{name} {file}\n")
-        server.stdin.flush()
-        server.stdout.readline()
-    try:
-        wait_for(file.exists)
-        with distributed.Client(scheduler_file=str(file), set_as_default=False) as client:
-            client.wait_for_workers(2, timeout=60)
-            yield client
-    finally:
-        server.communicate()  # the end of its input is the end of it
+    process = subprocess.Popen([sys.executable, workers.__file__], env=environment, start_new_session=True, **pipes)
+
+    def start(name: str, file: Path) -> int:
+        process.stdin.write(f"{name} {file}\n")
+        process.stdin.flush()
+        return int(process.stdout.readline())
+
+    yield start
+    process.communicate()  # the end of its input is the end of it
+
+
+class Cluster:
+    """A dask scheduler, to which workers are added, each in a process of its own."""
+
+    def __init__(self, server, file: Path):
+        self.server, self.file = server, file
+        self.processes = [server("scheduler", file)]
+        wait_for(lambda: file.exists() and file.read_text().endswith("}"))
+        self.address = json.loads(file.read_text())["address"]
+
+    def add(self, *names: str) -> list[int]:
+        added = [self.server(name, self.file) for name in names]
+        self.processes += added
+        return added
+
+
+@pytest.fixture
+def new_cluster(server, tmp_path):
+    made = Cluster(server, tmp_path / "scheduler.json")
+    yield made
+    for process in made.processes:
+        os.kill(process, signal.SIGKILL)
+
+
+@pytest.fixture
+def cluster(new_cluster):
+    """A client of a cluster with two workers."""
+    import distributed
+
+    new_cluster.add("worker", "worker")
+    with distributed.Client(new_cluster.address, set_as_default=False) as client:
+        client.wait_for_workers(2, timeout=60)
+        yield client
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(shards, "LOOK", 0.2)
+    monkeypatch.setattr(shards, "PATIENCE", 1.0)
 
 
 def kill_one(client) -> bool:
@@ -289,8 +358,8 @@ def test_a_cluster_gives_the_same_bits_survives_a_worker_and_is_given_up_in_the_
     assert {int(result["process"]) for result in compute(tmp_path / "0", function=workers.report)} <= pids
     monkeypatch.delenv("RIEMLIB_SCHEDULER")
 
-    def kills(result, file):
-        write(result, file)
+    def kills(result, folder, key):
+        write(result, folder, key)
         if not at_work:
             at_work.append(kill_one(cluster))
 
@@ -318,28 +387,95 @@ def test_a_cluster_gives_the_same_bits_survives_a_worker_and_is_given_up_in_the_
     assert [type(error) for error in raised] == [RuntimeError] and "workers died" in str(raised[0])
 
 
+@pytest.mark.parametrize(("name", "cause"), [("bare", "No module named 'riemlib'"), ("other", "other code or other libraries")])
+def test_workers_that_cannot_give_these_numbers_are_refused_whenever_they_come(new_cluster, tmp_path, monkeypatch, impatient, name, cause):
+    """One that is there; one that comes while others work."""
+    monkeypatch.setattr(shards, "PATIENCE", 30.0)
+    new_cluster.add(name)
+    refused(new_cluster, tmp_path / "1", cause)
+    os.kill(new_cluster.processes.pop(), signal.SIGKILL)
+    new_cluster.add("worker")
+    write, added = shards.write, []
+
+    def adds(result, folder, key):
+        write(result, folder, key)
+        if not added:
+            added.extend(new_cluster.add(name))
+
+    monkeypatch.setattr(shards, "write", adds)
+    refused(new_cluster, tmp_path / "2", cause)
+    assert added
+
+
+def refused(cluster: Cluster, folder: Path, cause: str) -> None:
+    """There is an error that names the cause; within seconds, not a wait without end."""
+    raised = []
+
+    def run():
+        try:
+            compute(folder, count=60, function=workers.slow, scheduler=cluster.address)
+        except Exception as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(8)
+    assert [type(error) for error in raised] == [RuntimeError] and cause in str(raised[0]), raised
+
+
+def test_a_worker_says_under_which_key_its_own_code_gives_a_shard(monkeypatch):
+    task = Task(workers.square, (1.0,))
+    key = task.key
+    assert shards.work_there(task)[0] == key
+    monkeypatch.setattr(shards, "versions", lambda: ["0.0"])
+    assert shards.work_there(task)[0] != key == task.key
+
+
+def test_the_loss_of_the_last_worker_and_of_the_scheduler_end_with_an_error(new_cluster, tmp_path, monkeypatch, impatient):
+    write, victims = shards.write, [*new_cluster.add("worker"), *new_cluster.processes[:1]]
+
+    def kills(result, folder, key):
+        write(result, folder, key)
+        if victims:
+            os.kill(victims.pop(0), signal.SIGKILL)
+
+    monkeypatch.setattr(shards, "write", kills)
+    with pytest.warns(RuntimeWarning, match="has no workers; waiting 1.0 s for one"):
+        refused(new_cluster, tmp_path / "1", "has had no workers for 1.0 s")
+    new_cluster.add("worker")
+    refused(new_cluster, tmp_path / "2", "has gone")
+    refused(new_cluster, tmp_path / "3", f"no dask scheduler answers at {new_cluster.address}")
+
+
 # Progress.
 
 
-def test_progress_is_shown_on_the_terminal_named(tmp_path, monkeypatch, capsys):
-    """From a kernel, where bars are silenced, on the terminal that the run was started from; otherwise here, or nowhere."""
-    terminal = tmp_path / "terminal"
+def test_progress_is_shown_here_or_told_to_the_run(tmp_path, monkeypatch, capsys):
+    """In the kernel of a run bars are silenced, and a file says how far a study is; otherwise a bar does."""
+    file, said, update = tmp_path / "progress", [], progress.Told.update
+    monkeypatch.setattr(progress.Told, "update", lambda self, steps=1: update(self, steps) or said.append(progress.told(file)))
     monkeypatch.setenv("TQDM_DISABLE", "1")
     compute(tmp_path / "1", progress=True)
     assert "".join(capsys.readouterr()) == ""
-    monkeypatch.setenv("RIEMLIB_TERMINAL", str(terminal))
+    monkeypatch.setenv("RIEMLIB_PROGRESS", str(file))
     compute(tmp_path / "2")
-    assert not terminal.exists()
+    assert said == []
     compute(tmp_path / "3", progress=True)
-    assert "square shards" in terminal.read_text() and "/4" in terminal.read_text()
-    assert "".join(capsys.readouterr()) == ""
-    terminal.unlink()
+    assert said == [f"square shards {done}/4" for done in range(5)] and progress.told(file) == ""
+    assert "".join(capsys.readouterr()) == "" and list(tmp_path.glob("*progress*")) == []
     compute(tmp_path / "3", progress=True)
-    assert not terminal.exists()  # nothing to do, nothing to show
-    monkeypatch.delenv("RIEMLIB_TERMINAL")
+    assert len(said) == 5  # nothing to do, nothing to tell
+    monkeypatch.setenv("RIEMLIB_PROGRESS", str(tmp_path / "nowhere" / "progress"))
+    compute(tmp_path / "4", progress=True)  # no reason to fail
+    monkeypatch.delenv("RIEMLIB_PROGRESS")
     monkeypatch.delenv("TQDM_DISABLE")
-    compute(tmp_path / "4", progress=True)
+    compute(tmp_path / "5", progress=True)
     assert "square shards" in "".join(capsys.readouterr())
+
+
+def test_progress_that_is_half_written_is_none(tmp_path):
+    (tmp_path / "progress").write_text("3")
+    assert progress.told(tmp_path / "progress") == "" == progress.told(tmp_path)
 
 
 def test_results_are_tensors_of_their_own(tmp_path):

@@ -1,6 +1,7 @@
 """Tasks for test_shards, some of which kill their process; and, as a script, the processes of a small dask cluster.
 
-The script loads riemlib once and forks a process for each line it reads, "scheduler FILE" or "worker FILE", whose number it says.
+The script loads riemlib once and forks a process for each line it reads, whose number it says: "scheduler FILE", "worker FILE", "bare FILE"
+(a worker without riemlib) or "other FILE" (one with other libraries).
 """
 
 import asyncio
@@ -26,6 +27,14 @@ def report(value: float) -> dict[str, torch.Tensor]:
 def slow(value: float) -> dict[str, torch.Tensor]:
     """The same, after a while."""
     time.sleep(0.2)
+    return square(value)
+
+
+def sleepy(value: float, file: str = "") -> dict[str, torch.Tensor]:
+    """The same, after ten minutes. When it begins, it makes a file."""
+    if file:
+        Path(file).touch()
+    time.sleep(600)
     return square(value)
 
 
@@ -72,6 +81,26 @@ def worker(file: str) -> None:
     asyncio.run(served("Worker", nthreads=1, scheduler_file=file))
 
 
+def bare(file: str) -> None:
+    class Missing:
+        @staticmethod
+        def find_spec(name, *_):
+            if name.partition(".")[0] == "riemlib":
+                raise ModuleNotFoundError(f"No module named {name!r}")
+
+    sys.meta_path.insert(0, Missing)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "riemlib"]:
+        del sys.modules[name]
+    worker(file)
+
+
+def other(file: str) -> None:
+    from riemlib.companion import shards
+
+    shards.versions = lambda: ["0.0"]
+    worker(file)
+
+
 if __name__ == "__main__":
     import distributed  # noqa: F401
 
@@ -82,6 +111,6 @@ if __name__ == "__main__":
         if process := os.fork():
             print(process, flush=True)
         else:
-            {"scheduler": scheduler, "worker": worker}[name](argument)
+            {"scheduler": scheduler, "worker": worker, "bare": bare, "other": other}[name](argument)
             os._exit(0)
     os.killpg(0, signal.SIGKILL)  # whoever started this is gone, or has had enough: with all its processes

@@ -8,13 +8,14 @@ outputs. Comments, docstrings and prose change no digest.
 
 import ast
 import json
+import logging
 import os
 import re
 import shutil
-import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,16 +24,21 @@ import jupytext
 import nbformat
 import papermill
 import yaml
-from joblib import Parallel, delayed
 from nbformat import NotebookNode
-from tqdm.auto import tqdm  # read before TQDM_DISABLE is set for the kernels, so that papermill still shows its bar
+from tqdm.auto import tqdm
 
-from . import index, kernels, ledger
+from . import index, kernels, ledger, progress
+from .files import renamed_to
+from .processes import is_alive
 from .provenance import ROOT, canonical, code_used, hashed
 
 PROFILES = ("full", "quick")
 FRONT = "figure_1.png"  #: the figure README.md opens with
 LAST = "00_overview", "10_errata"  #: they show the ledger of the other notebooks, so they run after them
+LOOK = 0.3  #: seconds between two looks at how far the studies are
+DAMAGED = "is damaged: make paper"
+
+logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what goes wrong in a notebook, the run itself says
 
 
 # The sources.
@@ -130,22 +136,35 @@ def outputs(nb: NotebookNode) -> list:
     return [cell.get("outputs", []) for cell in nb.cells if cell.cell_type == "code"]
 
 
-def stamp(path: Path) -> dict:
-    """The stamp of an executed notebook: digest, outputs, profile, seconds. Empty where there is none."""
+def opened(path: Path) -> NotebookNode | None:
+    """An executed notebook. None where the file is damaged: it is no notebook, its stamp is no mapping, or a record in it is none."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))["metadata"].get("riemlib", {})
-    except (OSError, ValueError, KeyError):
+        nb = nbformat.v4.reads(path.read_text(encoding="utf-8"))
+        nbformat.validate(nb)
+        list(ledger.records(path))
+        return nb if isinstance(nb.metadata.get("riemlib", {}), dict) else None
+    except OSError:
+        raise
+    except Exception:  # nbformat raises many kinds of them
+        return None
+
+
+def stamp(path: Path) -> dict:
+    """The stamp of an executed notebook: digest, outputs, profile, seconds. Empty where there is none, or where it shows other outputs."""
+    if not path.exists() or (nb := opened(path)) is None:
         return {}
+    marks = nb.metadata.get("riemlib", {})
+    return marks if marks.get("outputs") == hashed(outputs(nb)) else {}
 
 
 def executed(root: Path = ROOT, folder: Path | None = None) -> list[Path]:
-    """The executed notebooks, without those of the ledger: of each the result in `folder`, or else the published one.
+    """The executed notebooks, without those of the ledger: of each the result in `folder`, or else the published one. None is damaged.
 
     Unless it is given, `folder` is that of the run which a notebook belongs to, and outside of a run that of the published notebooks.
     """
     folder = folder or Path(os.environ.get("RIEMLIB_BUILD") or root / "notebooks")
     choices = [(folder / f"{name}.ipynb", root / "notebooks" / f"{name}.ipynb") for name in names(root) if name not in LAST]
-    return [path for choice in choices for path in [p for p in choice if p.exists()][:1]]
+    return [path for choice in choices for path in [p for p in choice if p.exists() and opened(p) is not None][:1]]
 
 
 def write(nb: NotebookNode, path: Path, marks: dict) -> None:
@@ -159,10 +178,8 @@ def write(nb: NotebookNode, path: Path, marks: dict) -> None:
 
 
 def replaced(path: Path, text: str) -> None:
-    """Writes a file beside the path and renames it, so that it is never half written."""
-    beside = path.with_name(f".{path.name}.writing")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
+    with renamed_to(path) as beside:
+        beside.write_text(text, encoding="utf-8")
 
 
 def copied(path: Path, to: Path) -> None:
@@ -170,9 +187,8 @@ def copied(path: Path, to: Path) -> None:
     if to.exists() and to.read_bytes() == path.read_bytes():
         return
     to.parent.mkdir(parents=True, exist_ok=True)
-    beside = to.with_name(f".{to.name}.writing")
-    shutil.copy2(path, beside)
-    os.replace(beside, to)
+    with renamed_to(to) as beside:
+        shutil.copy2(path, beside)
 
 
 def relative(path: Path) -> str:
@@ -203,24 +219,30 @@ class Job:
         return self.folder / f"{self.name}.failed.ipynb"
 
     def is_done(self) -> bool:
-        """Whether its result is that of today's code, and no older than its source."""
+        """Whether its result is whole, that of today's code, and no older than its source."""
         if stamp(self.result).get("digest") != self.stamp["digest"]:
             return False
         return self.result.stat().st_mtime >= (self.root / "notebooks" / f"{self.name}.py").stat().st_mtime
 
-    def execute(self, bar: bool) -> tuple["Job", float, str, list[str]]:
-        """Runs it in the notebooks' folder, in its own kernel. Returns itself, the seconds it took, what went wrong, and notes."""
-        beside = self.folder / "running" / f"{self.name}.ipynb"
-        beside.parent.mkdir(parents=True, exist_ok=True)
+    def told(self, own: Path) -> Path:
+        """The file in `own` where a study in its kernel says how far it is."""
+        return own / f"{self.name}.progress"
+
+    def execute(self, own: Path, started: kernels.Kernels, bar: bool) -> tuple["Job", float, str, list[str]]:
+        """Runs it in the notebooks' folder, in its own kernel, by way of the folder `own` of this run.
+
+        Returns itself, the seconds it took, what went wrong, and notes.
+        """
+        beside = own / f"{self.name}.ipynb"
         start, wrong, notes = time.perf_counter(), "", []
-        shown = {"desc": self.name, "leave": False, "disable": None} if bar else False
         path = os.pathsep.join(filter(None, [str(self.root), os.environ.get("PYTHONPATH")]))
+        variables = {"RIEMLIB_BUILD": str(self.folder), "RIEMLIB_PROGRESS": str(self.told(own)), "PYTHONPATH": path, "TQDM_DISABLE": "1"}
         try:
-            here = {"RIEMLIB_BUILD": str(self.folder), "RIEMLIB_TERMINAL": terminal() if bar else "", "PYTHONPATH": path}
-            with environment(**here, TQDM_DISABLE="1"):
-                nb, folder = source(self.root, self.name), self.root / "notebooks"
-                kernel = {"kernel_name": "python3", "extra_arguments": ["--log-level=ERROR"]}
-                kernels.execute(nb, beside, self.parameters, notes.append, cwd=folder, progress_bar=shown, **kernel)
+            nb, log = source(self.root, self.name), own / f"{self.name}.log"
+            manager = started.manager(self.root / "notebooks", variables, log)
+            how = {"kernel_name": "python3", "extra_arguments": ["--log-level=CRITICAL"]}
+            how["progress_bar"] = {"desc": self.name, "leave": False, "disable": None} if bar else False
+            kernels.execute(nb, beside, self.parameters, notes.append, manager, **how)
             seconds = time.perf_counter() - start
             nb = nbformat.read(beside, as_version=4)
             write(nb, self.result, {**self.stamp, "outputs": hashed(outputs(nb)), "seconds": round(seconds, 1)})
@@ -229,17 +251,13 @@ class Job:
             seconds = time.perf_counter() - start
             in_cell = isinstance(error, papermill.PapermillExecutionError)
             wrong = f"{error.ename}: {error.evalue}" if in_cell else f"{type(error).__name__}: {error}"
-            self.result.unlink(missing_ok=True)
-            if beside.exists():
-                os.replace(beside, self.failed)
-        finally:
-            beside.unlink(missing_ok=True)
+            if isinstance(error, RuntimeError) and log.exists() and (last := log.read_text(errors="replace").strip()):
+                wrong = f"{wrong.splitlines()[0]} ({last.splitlines()[-1]})"  # why the kernel died
+            if not started.ended:
+                self.result.unlink(missing_ok=True)
+                if beside.exists():
+                    os.replace(beside, self.failed)
         return self, seconds, wrong, notes
-
-
-def terminal() -> str:
-    """The name of the terminal this was started from, where a study in a kernel can show its progress; empty where there is none."""
-    return os.ttyname(sys.stderr.fileno()) if sys.stderr.isatty() else ""
 
 
 @contextmanager
@@ -261,8 +279,10 @@ def run(root: Path = ROOT, profile: str = "full", build: Path | None = None, onl
     """Executes every notebook that is out of date (of those in `only`, where given), and gathers claims and figures in `build`.
 
     A result is up to date where its stamp is that of today's code and it is no older than its source. Returns 0, or 1 where one failed.
-    Errors: ValueError for an unknown notebook, profile or quick parameter; then nothing runs.
+    Errors: ValueError for an unknown notebook, profile or quick parameter, or no jobs; then nothing runs.
     """
+    if jobs < 1:
+        raise ValueError(f"jobs is {jobs}; at least 1 is needed")
     build = (build or root / "build").resolve()
     folder, chosen = build / profile, selected(root, profile, only)
     todo = due(root, folder, profile, [name for name in chosen if name not in LAST])
@@ -319,30 +339,77 @@ def due(root: Path, folder: Path, profile: str, chosen: Iterable[str]) -> list[J
 
 
 def execute(todo: Sequence[Job], jobs: int) -> list[Job]:
-    """Executes notebooks, `jobs` at a time, and says how long each took. Returns those that failed."""
-    failures = []
-    run_each = Parallel(n_jobs=jobs, return_as="generator_unordered")
-    results = run_each(delayed(job.execute)(bar=jobs == 1) for job in todo)
-    hidden = jobs == 1 or None  # one by one each has its own bar; None: where there is no terminal
-    whole = tqdm(results, total=len(todo), desc="notebooks", leave=False, disable=hidden)
-    for job, seconds, wrong, notes in whole:
-        whole.clear()
-        for note in notes:
-            print(f"{job.name}: {note}", flush=True)
-        if wrong:
-            failures.append(job)
-            print(f"{job.name:<20} FAILED after {seconds:.1f} s: {wrong.strip().splitlines()[0]}", flush=True)
-        else:
-            print(f"{job.name:<20} {seconds:6.1f} s", flush=True)
+    """Executes notebooks, `jobs` at a time, each in a kernel and a thread of its own. Returns those that failed.
+
+    Where it is stopped, its kernels end first.
+    """
+    if not todo:
+        return []
+    failures, started = [], kernels.Kernels()
+    bar = tqdm(total=len(todo), desc="notebooks", leave=False, disable=None)  # None: where there is no terminal
+    with own_folder(todo[0].folder) as own, bar, ThreadPoolExecutor(jobs) as threads:
+        running = {threads.submit(job.execute, own, started, bar=jobs == 1) for job in todo}
+        try:
+            while running:
+                done, running = wait(running, LOOK, FIRST_COMPLETED)
+                for job, *how in (future.result() for future in done):
+                    with bar.external_write_mode():
+                        failures += [job] * say_how(job, *how)
+                    bar.update()
+                bar.set_postfix_str("; ".join(f"{job.name}: {text}" for job in todo if (text := progress.told(job.told(own)))))
+        except BaseException:
+            threads.shutdown(wait=False, cancel_futures=True)
+            end(started, running)
+            raise
     return failures
+
+
+def say_how(job: Job, seconds: float, wrong: str, notes: Sequence[str]) -> bool:
+    """Says how long a notebook took, or what went wrong. Returns whether it failed."""
+    for note in notes:
+        print(f"{job.name}: {note}")
+    said = f"FAILED after {seconds:.1f} s: {wrong.strip().splitlines()[0]}" if wrong else f"{seconds:6.1f} s"
+    print(f"{job.name:<20} {said}", flush=True)
+    return bool(wrong)
+
+
+def end(started: kernels.Kernels, running: set[Future]) -> None:
+    """Ends the kernels, first politely, and waits for the threads: each sees that its kernel is gone, and removes its files."""
+    running = {future for future in running if not future.cancelled()}
+    for look in range(30):
+        started.end(at_once=look > 10)
+        if not wait(running, LOOK).not_done:
+            return
+
+
+@contextmanager
+def own_folder(folder: Path) -> Iterator[Path]:
+    """A folder for what this process has under way, `folder`/running/PROCESS. It is removed at the end.
+
+    What a run left there that was killed is removed first.
+    """
+    own = folder / "running" / str(os.getpid())
+    own.mkdir(parents=True, exist_ok=True)
+    for left in own.parent.iterdir():
+        if left.is_dir() and left.name.isdigit() and not is_alive(int(left.name)):
+            shutil.rmtree(left, ignore_errors=True)
+    try:
+        yield own
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
 
 
 def collect(root: Path, folder: Path, build: Path) -> int:
     """Gathers the claims decided in `folder`, copies them and the figures to `build`, and returns how many claims there are."""
-    decided = ledger.gather(path for path in (folder / f"{name}.ipynb" for name in names(root)) if path.exists())
+    found = [path for path in (folder / f"{name}.ipynb" for name in names(root)) if path.exists()]
+    for path in (damaged := [path for path in found if opened(path) is None]):
+        print(f"{relative(path)} is damaged, its claims are left out: run it again")
+    decided = ledger.gather(path for path in found if path not in damaged)
+    text, file = json.dumps(decided, indent=1, ensure_ascii=False) + "\n", folder / "claims.json"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "claims.json").write_text(json.dumps(decided, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    for path in [folder / "claims.json", *sorted((folder / "figures").glob("*.*"))]:
+    if not file.exists() or file.read_text(encoding="utf-8") != text:
+        replaced(file, text)
+    for path in [file, *sorted(path for path in (folder / "figures").glob("*.*") if path.name[0] != ".")]:
         copied(path, build / path.relative_to(folder))
     return len(decided)
 
@@ -359,16 +426,18 @@ def publish(root: Path = ROOT) -> int:
     for name in names(root):
         print(f"{name:<20} {publish_one(root, name)}")
     if (root / "README.md").exists():
-        print(f"{'README.md':<20} {'updated' if front_page(root) else 'is up to date'}")
+        updated = front_page(root)
+        print(f"{'README.md':<20} {'left alone: a notebook is damaged' if damaged(root) else 'updated' if updated else 'is up to date'}")
     return 0
 
 
 def publish_one(root: Path, name: str) -> str:
     """Publishes one notebook, and says what was done."""
     path, result = root / "notebooks" / f"{name}.ipynb", root / "build" / "full" / f"{name}.ipynb"
-    found = [(file, nbformat.read(file, as_version=4)) for file in (result, path) if file.exists()]
+    files = [file for file in (result, path) if file.exists()]
+    found = [(file, nb) for file in files if (nb := opened(file)) is not None]
     if not found:
-        return "left alone: it was not executed yet (make paper)"
+        return f"left alone: it {DAMAGED if files else 'was not executed yet (make paper)'}"
     current = [(file, nb) for file, nb in found if not list(stale(root, name, nb))]
     if not current:
         return f"left alone: {next(stale(root, name, found[-1][1]))}"
@@ -392,7 +461,7 @@ def front_page(root: Path) -> bool:
     readme, figure = root / "README.md", root / "build" / "full" / "figures" / FRONT
     if figure.exists():
         copied(figure, root / "notebooks" / FRONT)
-    if not readme.exists():
+    if not readme.exists() or damaged(root):
         return False
     text = readme.read_text(encoding="utf-8")
     now = with_tables(text, root)
@@ -435,13 +504,20 @@ def check(root: Path = ROOT) -> list[str]:
         if not path.exists():
             problems.append(f"{name}.ipynb: is missing: make paper")
             continue
-        nb = nbformat.read(path, as_version=4)
+        if (nb := opened(path)) is None:
+            problems.append(f"{name}.ipynb: {DAMAGED}")
+            continue
         found = [*differences(source(root, name), nb), *unexecuted(nb), *stale(root, name, nb)]
         problems += [f"{name}.ipynb: {problem}" for problem in found]
     readme = root / "README.md"
-    if readme.exists() and with_tables(text := readme.read_text(encoding="utf-8"), root) != text:
+    if readme.exists() and not damaged(root) and with_tables(text := readme.read_text(encoding="utf-8"), root) != text:
         problems.append("README.md: its tables are not those of the notebooks and the index: python -m riemlib publish")
     return problems
+
+
+def damaged(root: Path) -> list[Path]:
+    """The published notebooks that are damaged."""
+    return [path for path in sorted((root / "notebooks").glob("*.ipynb")) if opened(path) is None]
 
 
 def differences(nb: NotebookNode, pair: NotebookNode) -> Iterator[str]:

@@ -4,8 +4,10 @@ Over TCP a kernel is told which ports are free, and another process can take one
 two notebooks talk to one kernel. Unix sockets are files, and no other process writes into the folder. TCP stays for where they do not work.
 """
 
+import contextlib
 import os
 import shutil
+import signal
 import socket
 import tempfile
 import warnings
@@ -60,18 +62,59 @@ class OwnFolder:
         self.remove_folder()
 
 
-# The two users.
+# Their users: papermill and nbval.
 
 
 class PapermillKernel(OwnFolder, AsyncKernelManager):
-    """The kernel manager for papermill: `papermill.execute_notebook(..., kernel_manager_class=PapermillKernel)`."""
+    """The kernel manager for papermill, see `Kernels`."""
 
 
 class NbvalKernel(OwnFolder, KernelManager):
     """The kernel manager for nbval, see `for_nbval`."""
 
 
-def execute(nb: NotebookNode, path: Path, parameters: dict, say: Callable[[str], object], **options) -> None:
+class Kernels:
+    """The kernels that a run starts for papermill, in several threads. `end` ends them all, and no other starts after that."""
+
+    def __init__(self):
+        self.ended, self.managers = False, []
+
+    def manager(self, cwd: Path, variables: dict[str, str], log: Path) -> type[PapermillKernel]:
+        """A kernel manager whose kernel starts in a folder `cwd`, with environment variables besides those of this process.
+
+        What the kernel writes that belongs to no cell goes to the file `log`, not to the terminal.
+        """
+        started = self
+
+        class Kernel(PapermillKernel):
+            async def start_kernel(self, **options) -> None:
+                if started.ended:
+                    raise RuntimeError("the run was stopped")
+                started.managers.append(self)
+                with open(log, "wb") as file:
+                    own = {"cwd": str(cwd), "env": {**os.environ, **variables}, "stdout": file, "stderr": file}
+                    await super().start_kernel(**{**options, **own})
+
+        return Kernel
+
+    def end(self, at_once: bool = False) -> None:
+        """Tells the kernels, and the processes that they started, to end; or kills them. It is called until all have ended.
+
+        A kernel that is about to start has no process yet.
+        """
+        self.ended = True
+        for manager in list(self.managers):
+            process = getattr(manager.provisioner, "process", None)
+            if process is None or process.poll() is not None:
+                continue
+            with contextlib.suppress(ProcessLookupError):
+                if hasattr(os, "killpg"):  # a kernel leads a group of processes
+                    os.killpg(process.pid, signal.SIGKILL if at_once else signal.SIGTERM)
+                else:
+                    process.kill()
+
+
+def execute(nb: NotebookNode, path: Path, parameters: dict, say: Callable[[str], object], manager: type, **options) -> None:
     """Runs a notebook with papermill into `path`; `options` are those of `papermill.execute_notebook`.
 
     A kernel that dies before the first cell is started once more (over TCP: with new ports), and `say` is told. A cell never runs again.
@@ -80,7 +123,7 @@ def execute(nb: NotebookNode, path: Path, parameters: dict, say: Callable[[str],
     for last in (False, True):
         path.unlink(missing_ok=True)
         try:
-            papermill.execute_notebook(nb, path, parameters, kernel_manager_class=PapermillKernel, **options)
+            papermill.execute_notebook(nb, path, parameters, kernel_manager_class=manager, **options)
             return
         except RuntimeError as error:  # what nbclient raises when a kernel dies or does not answer
             if not path.exists() or began(path):

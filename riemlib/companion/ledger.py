@@ -102,16 +102,30 @@ def gather(notebooks: Iterable[Path]) -> list[dict]:
     """The records in executed notebooks, in the order of `CLAIMS`, each with its `notebook` and the number of the deciding `cell`.
 
     Section, source and statement are those of `claims.toml` today: a correction there shows everywhere, before the notebook runs again. A
-    record whose id is no longer in `claims.toml` is left out. Errors: ValueError where a claim is recorded twice.
+    record whose id is no longer in `claims.toml` is left out. Errors: ValueError where a claim is recorded twice, or a notebook is damaged.
     """
     found = {}
     for file in map(Path, notebooks):
+        for kept in records(file):
+            if (id := kept["id"]) in found:
+                raise ValueError(f"claim {id} is recorded in {found[id]['notebook']} and again in {file.stem}")
+            found[id] = kept
+    return [{**found[id], **_from_claims(id)} for id in CLAIMS if id in found]
+
+
+def records(file: Path) -> list[dict]:
+    """The records in one executed notebook, as `gather` gives them, but for what they take from claims.toml.
+
+    Errors: ValueError for a file that is no notebook, and for a record without an id.
+    """
+    found = []
+    try:
         for cell in json.loads(file.read_text(encoding="utf-8"))["cells"]:
             for kept in (output["data"][MIME] for output in cell.get("outputs", []) if MIME in output.get("data", {})):
-                if (id := kept["id"]) in found:
-                    raise ValueError(f"claim {id} is recorded in {found[id]['notebook']} and again in {file.stem}")
-                found[id] = {**kept, "notebook": file.stem, "cell": cell["execution_count"]}
-    return [{**found[id], **_from_claims(id)} for id in CLAIMS if id in found]
+                found.append({**kept, "id": str(kept["id"]), "notebook": file.stem, "cell": cell["execution_count"]})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{file.name} is damaged ({type(error).__name__}: {error}): make paper") from error
+    return found
 
 
 def _from_claims(id: str) -> dict:

@@ -4,14 +4,14 @@ What is finished lies in build/studies (or the folder RIEMLIB_STUDIES) as safete
 made it. So work that was stopped goes on from there, and a change of code recomputes only what depends on it.
 """
 
-import contextlib
 import hashlib
 import json
 import os
-import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
+from concurrent.futures import CancelledError
+from dataclasses import asdict, dataclass, is_dataclass, replace
 from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -23,11 +23,11 @@ from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from safetensors.numpy import save
 from torch import Tensor
-from tqdm import tqdm as tqdm_plain
-from tqdm.auto import tqdm
 
 from .. import checks
+from .files import renamed_to
 from .processes import end_with
+from .progress import bar
 from .provenance import ROOT, code_of, hashed
 
 ATTEMPTS = 3  #: how often a shard is tried whose worker dies
@@ -80,7 +80,7 @@ def compute(
     workers = checks.integer("workers", torch.get_num_threads() if workers is None else workers, 1)
     results = {task.key: read(folder, task.key) for task in tasks}
     todo = {task.key: task for task in tasks if results[task.key] is None}
-    with bar(len(todo), tasks[0].function.__name__ if tasks else "", progress) as shown:
+    with bar(len(todo), f"{tasks[0].function.__name__} shards" if tasks else "", progress) as shown:
         for _ in range(ATTEMPTS):
             try:
                 for key, result in _each(list(todo.values()), workers, scheduler):
@@ -106,13 +106,17 @@ def _each(tasks: list[Task], workers: int, scheduler: str | None) -> Iterator[tu
     elif scheduler:
         yield from _on_cluster(tasks, scheduler)
     else:
-        with parallel_config(backend="loky", inner_max_num_threads=1, n_jobs=workers):
-            jobs = (delayed(work)(task, os.getpid()) for task in tasks)
+        ends = {"initializer": end_with, "initargs": (os.getpid(),)}  # of each worker, also of one that gets no task
+        with parallel_config(backend="loky", inner_max_num_threads=1, n_jobs=workers, **ends):
+            jobs = (delayed(work)(task) for task in tasks)
             yield from Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="all")(jobs)
 
 
 def _on_cluster(tasks: list[Task], scheduler: str) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    """`_each` on a dask cluster. Errors: RuntimeError where it has no workers for `PATIENCE` seconds, or workers without this code."""
+    """`_each` on a dask cluster.
+
+    Errors: RuntimeError where no scheduler answers, where it has no workers for `PATIENCE` seconds, or workers that have not this code.
+    """
     from distributed import Client, TimeoutError, wait
     from distributed.scheduler import KilledWorker
 
@@ -120,36 +124,69 @@ def _on_cluster(tasks: list[Task], scheduler: str) -> Iterator[tuple[str, dict[s
         client = Client(scheduler, set_as_default=False, timeout=PATIENCE)
     except (OSError, ValueError) as reason:
         raise RuntimeError(f"no dask scheduler answers at {scheduler}: {reason}") from reason
-    with client:
-        _refuse_strangers(client, scheduler, tasks[0])
-        pending, alone = {client.submit(work, task, key=task.key, pure=False) for task in tasks}, 0.0
+    with client, client.as_current():
+        workers = Workers(client, scheduler, tasks[0])
+        workers.look()
+        pending = {client.submit(work_there, task, key=task.key, pure=False) for task in tasks}
         while pending:
             try:
-                with client.as_current():
-                    done, pending = wait(pending, timeout=LOOK, return_when="FIRST_COMPLETED")
-                alone = 0.0
+                done, pending = wait(pending, timeout=LOOK, return_when="FIRST_COMPLETED")
             except TimeoutError:
-                alone = 0.0 if client.scheduler_info(n_workers=1)["workers"] else alone + LOOK
-                if alone == LOOK:
-                    warnings.warn(f"the cluster at {scheduler} has no workers; waiting {PATIENCE} s for one", RuntimeWarning, stacklevel=4)
-                if alone >= PATIENCE:
-                    raise RuntimeError(f"the cluster at {scheduler} has lost its last worker; {len(pending)} shards are missing") from None
-                continue
+                done = set()
             for future in done:
                 try:
-                    yield future.result()
+                    key, result = future.result()
                 except KilledWorker as reason:
                     raise TerminatedWorkerError(str(reason)) from reason
+                except CancelledError as reason:
+                    raise RuntimeError(f"the dask scheduler at {scheduler} has gone; {len(pending) + 1} shards are missing") from reason
+                if key != future.key:
+                    raise RuntimeError(f"a worker of the cluster at {scheduler} has other code or other libraries than this process")
+                yield key, result
+            if pending:
+                workers.look()
 
 
-def _refuse_strangers(client, scheduler: str, task: Task) -> None:
-    """A worker without riemlib would never answer, and one with other code would give other numbers under the same key."""
-    answers = client.run(version, "riemlib", on_error="return")
-    if without := [worker for worker, answer in answers.items() if not isinstance(answer, str)]:
-        raise RuntimeError(f"riemlib is not installed on {len(without)} workers of the cluster at {scheduler}: {', '.join(without)}")
-    keys = client.run(key_here, task.function, task.arguments, task.made_by, on_error="return")
-    if others := [worker for worker, key in keys.items() if key != task.key]:
-        raise RuntimeError(f"{len(others)} workers of the cluster at {scheduler} have other code or other libraries: {', '.join(others)}")
+class Workers:
+    """Looks after the workers of a dask cluster while it computes shards of the kind of `task`."""
+
+    def __init__(self, client, scheduler: str, task: Task):
+        self.client, self.scheduler, self.task = client, scheduler, task
+        self.known: set[str] = set()
+        self.seen = time.monotonic()  # when there was a worker
+        self.warned = False
+
+    def look(self) -> None:
+        """Checks workers that are new: one without riemlib would never answer, one with other code would give other numbers.
+
+        Errors: RuntimeError where one of them is such a worker, there was none for `PATIENCE` seconds, or the scheduler does not answer.
+        """
+        task = self.task
+        try:
+            present = set(self.client.nthreads())
+            new = list(present - self.known)
+            keys = self.client.run(key_here, task.function, task.arguments, task.made_by, workers=new, on_error="return") if new else {}
+        except OSError as reason:
+            raise RuntimeError(f"the dask scheduler at {self.scheduler} has gone: {reason}") from reason
+        keys = {worker: key for worker, key in keys.items() if not isinstance(key, OSError)}  # else it has gone again
+        if wrong := {worker: key for worker, key in keys.items() if key != task.key}:
+            raise RuntimeError(f"workers of the cluster at {self.scheduler} cannot be used: {self._reasons(wrong)}")
+        self.known |= set(keys)
+        if present:
+            self.seen, self.warned = time.monotonic(), False
+            return
+        if not self.warned:
+            text = f"the cluster at {self.scheduler} has no workers; waiting {PATIENCE} s for one"
+            warnings.warn(text, RuntimeWarning, stacklevel=5)
+            self.warned = True
+        if time.monotonic() - self.seen >= PATIENCE:
+            raise RuntimeError(f"the cluster at {self.scheduler} has had no workers for {PATIENCE} s")
+
+    @staticmethod
+    def _reasons(wrong: Mapping[str, object]) -> str:
+        """For each worker what it answered: an error, or the key of a task by other code."""
+        other = "other code or other libraries than this process"
+        return ", ".join(f"{worker} ({other if isinstance(answer, str) else answer})" for worker, answer in wrong.items())
 
 
 def key_here(function: Callable, arguments: tuple, made_by: tuple[Callable, ...]) -> str:
@@ -157,10 +194,13 @@ def key_here(function: Callable, arguments: tuple, made_by: tuple[Callable, ...]
     return Task(function, arguments, made_by=made_by).key
 
 
-def work(task: Task, parent: int | None = None) -> tuple[str, dict[str, np.ndarray]]:
-    """A task, on one thread: what a worker does. It ends with the process `parent` that started it."""
-    if parent is not None:
-        end_with(parent)
+def work_there(task: Task) -> tuple[str, dict[str, np.ndarray]]:
+    """`work` on a cluster: the key is the one by the code there."""
+    return work(replace(task))
+
+
+def work(task: Task) -> tuple[str, dict[str, np.ndarray]]:
+    """A task, on one thread: what a worker does."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -171,14 +211,10 @@ def work(task: Task, parent: int | None = None) -> tuple[str, dict[str, np.ndarr
 
 
 def write(result: Mapping[str, np.ndarray], folder: Path, key: str) -> None:
-    """A shard with its key and a digest of its contents, written beside and renamed."""
-    file, about = _file(folder, key), {"key": key, "digest": _contents(result)}
-    beside = file.with_name(f".{file.name}.{os.getpid()}.{threading.get_ident()}")
-    try:
+    """A shard with a digest of its key and its contents, written beside and renamed."""
+    about = {"digest": _digest(result, key)}  # one entry: several would be written in any order
+    with renamed_to(_file(folder, key)) as beside:
         beside.write_bytes(save({name: np.ascontiguousarray(value) for name, value in result.items()}, about))
-        os.replace(beside, file)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def read(folder: Path, key: str) -> dict[str, np.ndarray] | None:
@@ -186,8 +222,7 @@ def read(folder: Path, key: str) -> dict[str, np.ndarray] | None:
     try:
         with safetensors.safe_open(_file(folder, key), "numpy") as kept:
             result = {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118  not a mapping
-            about = kept.metadata()
-            return result if (about["key"], about["digest"]) == (key, _contents(result)) else None
+            return result if kept.metadata()["digest"] == _digest(result, key) else None
     except (OSError, safetensors.SafetensorError, KeyError, TypeError):
         return None
 
@@ -196,23 +231,9 @@ def _file(folder: Path, key: str) -> Path:
     return folder / f"{key}.safetensors"
 
 
-def _contents(result: Mapping[str, np.ndarray]) -> str:
-    parts = hashlib.sha256()
+def _digest(result: Mapping[str, np.ndarray], key: str) -> str:
+    parts = hashlib.sha256(key.encode())
     for name in sorted(result):
         value = np.ascontiguousarray(result[name])
         parts.update(json.dumps([name, str(value.dtype), value.shape]).encode() + value.tobytes())
     return parts.hexdigest()
-
-
-@contextlib.contextmanager
-def bar(total: int, what: str, progress: bool) -> Iterator[tqdm]:
-    """Shards done and the time left: here, or on the terminal from which the run was started (RIEMLIB_TERMINAL)."""
-    settings = {"total": total, "desc": f"{what} shards", "unit": "shard", "leave": False}
-    terminal = os.environ.get("RIEMLIB_TERMINAL")
-    silent = not progress or not total or (not terminal and bool(os.environ.get("TQDM_DISABLE")))
-    with contextlib.ExitStack() as stack:
-        if silent or not terminal:
-            yield stack.enter_context(tqdm(**settings, disable=silent))
-        else:
-            file = stack.enter_context(open(terminal, "w", encoding="utf-8"))
-            yield stack.enter_context(tqdm_plain(**settings, file=file, position=1, disable=False))
