@@ -197,12 +197,12 @@ def test_drawn_frames_are_the_columns_of_the_frame_and_the_ball_is_that_of_the_c
 def test_frames_through_layers_are_drawn_in_proportion_and_orthonormal_ones_touch_their_ball():
     at, layers = [3, 20, 35], [0, 2, 3]
     found = rl.geometry(NET, SAMPLE.x)
-    x, g = found.x, [each[at] for each in found.g]
+    x, g, P = found.x, [each[at] for each in found.g], [each[at].detach() for each in found.P]
     forward = [torch.eye(2).double().expand(3, 2, 2)]
     for J in rl.jacobians(NET, SAMPLE.x):
         forward.append(J[at] @ forward[-1])
     orthonormal = [torch.linalg.inv(torch.linalg.cholesky(each).mT) for each in g]
-    fig = section5.frames_through_layers([each.detach() for each in x], SAMPLE.label, at, forward, orthonormal, g, layers)
+    fig = section5.frames_through_layers([each.detach() for each in x], SAMPLE.label, at, forward, orthonormal, P, layers)
     for column, l in zip(np.reshape(fig.axes, (2, 3)).T, layers, strict=True):
         for ax, frames in zip(column, (forward[l], orthonormal[l]), strict=True):
             tails, vectors = arrows(ax)
