@@ -494,4 +494,5 @@ def test_the_command_line_says_what_is_wrong(monkeypatch, capsys):
 
 
 def test_the_committed_notebooks_are_those_of_todays_code():
-    assert build.check() == []
+    problems = build.check()
+    assert not problems, "\n".join(problems)
