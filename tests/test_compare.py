@@ -56,8 +56,8 @@ def notebook(folder, name, data):
 
 
 def test_networks_that_are_drawn_are_read_from_the_stamps(tmp_path):
-    old = [notebook(tmp_path / "a", "01.ipynb", {compare.STAMP: {"drawn": {"Figure 1": 3, "Figure 3": 0}}})]
-    new = [notebook(tmp_path / "b", "01.ipynb", {compare.STAMP: {"drawn": {"Figure 1": 3, "Figure 3": 5, "Figure 4": 1}}})]
+    old = [notebook(tmp_path / "a", "01.ipynb", {ledger.STAMP: {"drawn": {"Figure 1": 3, "Figure 3": 0}}})]
+    new = [notebook(tmp_path / "b", "01.ipynb", {ledger.STAMP: {"drawn": {"Figure 1": 3, "Figure 3": 5, "Figure 4": 1}}})]
     assert compare.other_networks(compare.drawn(old), compare.drawn(new)) == ["Figure 3 draws seed 5 here, seed 0 as published"]
 
 

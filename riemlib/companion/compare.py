@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import ledger
+from .ledger import STAMP
 
 STYLE = "body{font-family:sans-serif;max-width:70em;margin:2em auto;padding:0 1em}td,th{text-align:left;vertical-align:top;padding:.3em}"
-STAMP = "application/vnd.riemlib.stamp+json"  #: of the stamp at the end of a notebook
 
 
 @dataclass(frozen=True)
