@@ -133,4 +133,4 @@ plt.show()
 # it pulls back. §4 measures both statements.
 
 # %%
-notebook.closing(seeds=f"0 to {seeds - 1}", drawn=run.seeds[drawn])
+notebook.closing(seeds=f"0 to {seeds - 1}", drawn={"Figure 1": run.seeds[drawn]})

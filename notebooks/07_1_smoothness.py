@@ -365,4 +365,5 @@ notebook.decide(
 # by definition, and so is that of every other layer (§4).
 
 # %%
-notebook.closing(seeds=f"0 to {seeds - 1}", drawn={kind.network: trained.trained(kind).typical_seed for kind in kinds})
+drawn = {f"Figure 2, {kind.network}": trained.trained(kind).typical_seed for kind in kinds}
+notebook.closing(seeds=f"0 to {seeds - 1}", drawn=drawn)

@@ -155,4 +155,4 @@ print(f"layers certified: {certified} of {len(net.weights)}; "
       f"orientation reversed on {float(turned):.1%} of the square drawn")
 
 # %%
-notebook.closing(seeds=f"0 to {seeds - 1}", drawn=run.seeds[drawn])
+notebook.closing(seeds=f"0 to {seeds - 1}", drawn={"Figure 3": run.seeds[drawn]})

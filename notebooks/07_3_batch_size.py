@@ -311,4 +311,4 @@ notebook.decide(
 # been bent less. Where the two matchings disagree, the cause is the amount of training, not the batch.
 
 # %%
-notebook.closing(seeds=f"0 to {seeds - 1}", drawn=drawn)
+notebook.closing(seeds=f"0 to {seeds - 1}", drawn={"Figure 4": drawn})

@@ -678,4 +678,5 @@ def test_an_output_that_is_closed_or_full_ends_without_a_traceback(output, code,
 
 
 def test_the_committed_notebooks_are_those_of_todays_code():
-    assert build.check() == []
+    problems = build.check()
+    assert not problems, "\n".join(problems)

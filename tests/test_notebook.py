@@ -35,10 +35,10 @@ def test_the_box_lists_the_verdicts_as_they_are_decided(shown):
 
 def test_the_end_says_the_environment_and_fills_in_the_time(shown):
     notebook.opening("section 2")
-    end = notebook.closing(seeds=100).data
+    end = notebook.closing(seeds=100)._repr_mimebundle_()["text/html"]
     assert "seeds 100" in end and "torch 2" in end and "commit " in end and "python 3" in end
     assert "took 0 s on cpu" in shown[-1]
 
 
 def test_without_a_box_claims_are_decided_all_the_same():
-    assert notebook.decide("gauge", HOLDS, {}).verdict == "confirmed" and "device cpu" in notebook.closing().data
+    assert notebook.decide("gauge", HOLDS, {}).verdict == "confirmed" and "cpu" in repr(notebook.closing().environment)

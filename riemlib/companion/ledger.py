@@ -15,6 +15,7 @@ from pathlib import Path
 from .rules import VERDICTS, Verdict, rounded, show
 
 MIME = "application/vnd.riemlib.claim+json"
+STAMP = "application/vnd.riemlib.stamp+json"  #: of the line at the end of a notebook
 SOURCES = ("printed", "implied", "cited", "ours")
 
 

@@ -4,6 +4,7 @@ import platform
 import subprocess
 import time as clock
 from collections.abc import Mapping
+from dataclasses import dataclass
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import torch
 from IPython.display import HTML, display
 
-from .ledger import Record, element, record, verdict_in_colour, wording
+from .ledger import STAMP, Record, element, record, verdict_in_colour, wording
 from .rules import Verdict
 
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "matplotlib")
@@ -58,8 +59,24 @@ def decide(id: str, verdict: Verdict, evidence: Mapping, protocol: str = "") -> 
     return decided
 
 
-def closing(**settings) -> HTML:
-    """The environment in one line: versions, commit, device, and the settings given, such as seeds. The opening box gets its run time."""
+@dataclass(frozen=True)
+class Stamp:
+    """The environment of a run, and the networks that its figures draw (figure -> seed), which another machine may choose differently."""
+
+    environment: dict[str, str]
+    drawn: dict[str, int]
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        entries = self.environment | {f"seed drawn in {figure}": str(seed) for figure, seed in self.drawn.items()}
+        line = " · ".join(f"{escape(name)} {escape(value)}" for name, value in entries.items())
+        return {STAMP: vars(self), "text/html": element("small", line), "text/plain": repr(self)}
+
+
+def closing(drawn: Mapping[str, int] | None = None, **settings) -> Stamp:
+    """The environment in one line: versions, commit, device, and the settings given, such as seeds. The opening box gets its run time.
+
+    `drawn` says which seed each figure of a trained network draws: figure -> seed.
+    """
     device = _opening.device if _opening else "cpu"
     if _opening:
         _opening.seconds = clock.perf_counter() - _opening.start
@@ -71,7 +88,7 @@ def closing(**settings) -> HTML:
         "device": torch.cuda.get_device_name() if device.startswith("cuda") else f"{device}, {torch.get_num_threads()} threads",
         **settings,
     }
-    return HTML(element("small", " · ".join(f"{escape(name)} {escape(str(value))}" for name, value in entries.items())))
+    return Stamp({name: str(value) for name, value in entries.items()}, {figure: int(seed) for figure, seed in (drawn or {}).items()})
 
 
 def _commit() -> str:
