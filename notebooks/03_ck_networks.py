@@ -137,7 +137,7 @@ from riemlib.companion.controls import play
 def network_and_equation(order=1, depth=10):
     """The polygons of a network of this order and depth, over the solution of its equation."""
     net, name = limits.discretise(*paths[0], limits.partition(depth), order=order), f"C{order}"
-    return section3.tracks({(name, depth): torch.stack(net.coordinates(x))}, {name: exact[name]}, height=4)
+    return section3.tracks({(name, depth): torch.stack(net.coordinates(x))}, {name: exact[name]}, height=4.0)
 
 
 play(network_and_equation, order=[1, 2], depth=(2, 80))

@@ -940,7 +940,7 @@ notebook.decide(
 # %% tags=["nbval-skip"]
 from riemlib.companion.controls import play
 
-p, coarse = trained(centres).softmax(1), slice(None, None, 4)
+p, coarse = trained(centres).softmax(1), slice(None, None, 5)
 scores, density = W - (p @ W)[:, None], volume.view(201, 201)[coarse, coarse]
 etas = {"Euclidean": None, "logit": W.mT @ W, "Fisher": scores.mT @ (p[..., None] * scores)}
 volumes = {"Euclidean": density, "logit": density * torch.linalg.det(W).abs(), "Fisher": torch.full_like(density, 1e-6)}

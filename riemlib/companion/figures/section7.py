@@ -33,7 +33,7 @@ def untangling(net, sample, *, curve=None, particles: int = 8, title: str = ""):
     images = np.stack([as_array(x) for x in net.coordinates(sample.x)])  # (L + 1, n, 2)
     followed = [arm[np.linspace(0, len(arm) - 1, particles).round().astype(int)] for arm in _points_of_classes(sample)]
     upper, lower = (fig := canvas(8.4, 8.6)).subfigures(2, 1, height_ratios=(3, 1.15))
-    grid = upper.subplots(-(-(len(images) + 1) // 4), 4).flat
+    grid = [*upper.subplots(-(-(len(images) + 1) // 4), 4).flat]
     _panels(grid, net, sample, curve, 2.0, range(len(images)))
     for ax, x in zip(grid, images, strict=False):
         for c, points in enumerate(followed):
