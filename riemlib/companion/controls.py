@@ -57,7 +57,7 @@ class Panel:
         self.controls = {name: control(name, given, start[name]) for name, given in controls.items()}
         self.buttons = {action.__name__: Button(description=action.__name__.replace("_", " ")) for action in buttons}
         self.message, self.progress = HTML(), Output()
-        self.picture = Image(value=drawn(draw, start), format="png", layout=Layout(max_width="100%", align_self="flex-start"))
+        self.picture = Image(value=drawn(draw, start), format="png", layout=Layout(max_width="calc(100% - 4px)", align_self="flex-start"))
         for widget in self.controls.values():
             widget.observe(lambda change: self.redraw(), "value")
         for action in buttons:
