@@ -122,6 +122,28 @@ save(fig, "figure_1")
 plt.show()
 
 # %% [markdown]
+# In JupyterLab, sliders above the figure set the layer in the middle, the radius ε of the balls as a share of the diameter
+# of the output, and the point of each arm at which arrow and ball stand. Move the point along the arms, and look at where
+# the ball at the input is long and where it is nearly round.
+
+# %% tags=["nbval-skip"]
+from itertools import accumulate
+
+from riemlib.companion.controls import play
+
+of_arms, diameter = sample.x.view(2, -1, 2), 20 * radius
+
+
+def chain_at(layer=6, epsilon=0.05, point=points // 8):
+    """Figure 1 with this layer in the middle, and this point of each arm."""
+    at = rl.geometry(net, of_arms[:, point])
+    steps = accumulate(rl.jacobians(net, at.x[0]), lambda v, J: (J @ v[..., None])[..., 0], initial=vectors[0])
+    return section1.chain([0, layer, 10], data, sample.label, lines, at, [*steps], epsilon * diameter)
+
+
+play(chain_at, layer=(1, 9), epsilon=(0.01, 0.15, 0.01), point=(0, points // 2 - 1))
+
+# %% [markdown]
 # Where the net crosses itself, two different inputs have received the same coordinates. A change of coordinates must
 # not do that. The paper's residual layers are not prevented from it. §2 says exactly when they are.
 #

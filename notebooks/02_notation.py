@@ -158,6 +158,23 @@ save(fig, "section2_certificate")
 plt.show()
 
 # %% [markdown]
+# In JupyterLab, sliders above the figure set the two off-diagonal entries of $W$. The third minor is $2.28-W_{12}W_{21}$. Turn both entries to the same side until their product passes 2.28, and watch the corner change its sign and the pink fold appear.
+
+# %% tags=["nbval-skip"]
+from riemlib.companion.controls import play
+
+diagonal, bias = (0.9, 0.2), b  # a later cell uses the name b again
+
+
+def layer_with(W12=-1.1, W21=1.2):
+    """The certificate of the layer with these entries of W beside its diagonal."""
+    W = torch.tensor([[diagonal[0], W12], [W21, diagonal[1]]], **where)
+    return section2.certificate_by_slopes([rl.CkNetwork.from_weights([W], [bias])])
+
+
+play(layer_with, W12=(-3.0, 3.0, 0.1), W21=(-3.0, 3.0, 0.1))
+
+# %% [markdown]
 # `charts.certificates(net)` applies the criterion to each layer, and `charts.is_chart(net)` to all layers at once. `True` is a proof. Two more cases complete the rule.
 #
 # - A plain layer (order 0) with a strictly increasing $f$ and a $W$ of full column rank is injective.

@@ -128,6 +128,21 @@ section3.tracks(polygons, exact)
 plt.show()
 
 # %% [markdown]
+# In JupyterLab, controls above the figure set the order and the depth of the network. Look at the distance between the coloured polygons and the grey curves of the equation as the depth doubles.
+
+# %% tags=["nbval-skip"]
+from riemlib.companion.controls import play
+
+
+def network_and_equation(order=1, depth=10):
+    """The polygons of a network of this order and depth, over the solution of its equation."""
+    net, name = limits.discretise(*paths[0], limits.partition(depth), order=order), f"C{order}"
+    return section3.tracks({(name, depth): torch.stack(net.coordinates(x))}, {name: exact[name]}, height=4.0)
+
+
+play(network_and_equation, order=[1, 2], depth=(2, 80))
+
+# %% [markdown]
 # ## A residual network is Euler's method
 #
 # The paper says that the error of Eq. 3 is $O(\Delta l)$. For three activations and several random fields we compare $x^{(L)}$ with the solver's $x(1)$ at doubling depths. We fit the order over the four finest depths. The fit is $\log e=c+p\log h+ah$. Its last term takes up what finite steps still show of the next order, so a curved line does not bias the interval for $p$. One degree of freedom is left. That makes the interval wide, on purpose.

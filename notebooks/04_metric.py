@@ -935,5 +935,29 @@ notebook.decide(
     "the spiral, float64",
 )
 
+# %% [markdown]
+# In JupyterLab, controls above the figure set the output metric and the radius $\varepsilon$ of the balls. Look at how the
+# ellipses of one network change with the output metric alone. The Fisher metric of two classes is degenerate: its ellipses
+# are infinitely long, so all of them are cut, and its volume density is 0 (drawn as $10^{-6}$).
+
+# %% tags=["nbval-skip"]
+from riemlib.companion.controls import play
+
+p, coarse = trained(centres).softmax(1), slice(None, None, 5)
+scores, density = W - (p @ W)[:, None], volume.view(201, 201)[coarse, coarse]
+etas = {"Euclidean": None, "logit": W.mT @ W, "Fisher": scores.mT @ (p[..., None] * scores)}
+volumes = {"Euclidean": density, "logit": density * torch.linalg.det(W).abs(), "Fisher": torch.full_like(density, 1e-6)}
+fields = {name: rl.geometry(trained, centres, eta).g[0] for name, eta in etas.items()}
+
+
+def balls_by(output="Euclidean", epsilon=0.02):
+    balls = rl.balls(fields[output], epsilon)
+    cut, axes = balls.axes[:, 0] > longest, balls.axes.clamp(max=longest)
+    outlines = rl.Balls(axes, balls.directions).outline(centres, 33)
+    return section4.ellipse_field(sample, outlines, cut, plane[coarse, coarse], volumes[output], radius=epsilon)
+
+
+play(balls_by, output=[*etas], epsilon=(0.005, 0.1, 0.005))
+
 # %%
 notebook.closing(seed=seed, draw_seeds=draw_seeds, study_seeds=study_seeds)

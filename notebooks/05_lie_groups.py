@@ -166,6 +166,28 @@ save(fig, "section5_one_class")
 plt.show()
 
 # %% [markdown]
+# In JupyterLab, sliders above the figure set the group element $h$ that moves the frame in the middle. Look at the ellipse
+# in the upper row: it stays as it is, while its components below change. Set all four entries to 1: this $h$ is singular,
+# so it moves no frame, and `act_on_frame` refuses it.
+
+# %% tags=["nbval-skip"]
+from riemlib.companion.controls import play
+
+frame, form, to_orthonormal = e, g, orthonormal  # later cells use the names on the right again
+
+
+def frame_moved_by(h11=1.0, h12=0.8, h21=0.0, h22=1.0):
+    """The class of the picture above, with the frame moved by this h in the middle."""
+    h = torch.tensor([[h11, h12], [h21, h22]], dtype=frame.dtype)
+    moves = torch.stack([torch.eye(2, dtype=frame.dtype), h, to_orthonormal])
+    moved = act_on_frame(frame.expand_as(moves), moves)
+    components, transposed = act_on_metric(moves, form, inverse=True), act_on_metric(moves.mT, form)
+    return section5.one_class(moved, components, transposed, [names[0], names[1], names[3]])
+
+
+play(frame_moved_by, **{entry: (-2.0, 2.0, 0.1) for entry in ("h11", "h12", "h21", "h22")})
+
+# %% [markdown]
 # The check computes the number $\hat u^{\mathsf T} g\,\hat v$ from its definition. It solves for the components of
 # random vectors in each frame, in each of two charts. It never uses the shorter form $e \triangleright g$.
 

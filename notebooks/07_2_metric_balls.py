@@ -103,6 +103,27 @@ assert torch.allclose(v.norm(dim=-1), torch.tensor(radius, dtype=v.dtype))  # v 
 print("outlines lie at ds = radius in every layer, and are round at the output")
 
 # %% [markdown]
+# In JupyterLab, sliders above the figure set the layer in the middle, the radius ε of the balls as a share of the diameter
+# of the output, and the point of each arm at which a ball stands. Look at how a ball that is round at the output becomes
+# longer towards the input, and at which points it becomes longest.
+
+# %% tags=["nbval-skip"]
+from riemlib.companion.controls import play
+
+diameter = radius / share
+
+
+def balls_at(layer=5, epsilon=share, point=half // 2):
+    """Figure 3 with two balls, in the first, this and the last layer."""
+    here = torch.tensor([point, point + half])
+    centre = rl.geometry(net, sample.x[here])
+    how = {"classes": sample.label[here], "shown": [0, layer, 10]}
+    return section7.metric_balls(data, sample.label, centre, epsilon * diameter, **how)
+
+
+play(balls_at, layer=(1, 9), epsilon=(0.01, 0.15, 0.01), point=(0, half - 1))
+
+# %% [markdown]
 # ## Balls on a grid of the input plane
 #
 # The metric is defined wherever the network is, not only on the data. The balls are smaller here, so that they do not

@@ -121,6 +121,25 @@ figure_4("a", 300)
 figure_4("b", 1000)
 
 # %% [markdown]
+# In JupyterLab, a control above the figure sets the batch size, for the same seed and the same number of updates. Look at how far apart the points of
+# an arm lie on the line that joins them.
+
+# %% tags=["nbval-skip"]
+from riemlib.companion.controls import play
+
+by_batch = {batch: study.trained(replace(base, batch_size=batch)).network(drawn) for batch in batches}
+
+
+def layers_at(batch=300):
+    """Three layers of the network that was trained with this batch size."""
+    error = select(study.runs, network="C1", points=base.points, updates=updates, batch_size=batch, seed=drawn)["error"]
+    title, shown = f"batch {batch}, C1, seed {drawn}, error {error.item():.1%}", [2 * depth // 5, 7 * depth // 10, depth]
+    return section7.layers(by_batch[batch], sample, curve=curve, shown=shown, title=title)
+
+
+play(layers_at, batch=batches)
+
+# %% [markdown]
 # How typical is this seed? Its largest gap over the mean gap at the output, and the share of all seeds with a smaller one:
 
 # %%

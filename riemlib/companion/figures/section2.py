@@ -44,23 +44,26 @@ def relu_layers(plain: CkNetwork, x: Tensor, pieces: Tensor, line: Tensor, curve
 def certificate_by_slopes(nets: Sequence[CkNetwork], extent: float = 3.0) -> Figure:
     """One column for each one-layer tanh network of width 2. Above: det(I + h D W) over all slopes D, with its corner values.
 
-    Below: the image of a square grid, `extent` to each side of the origin.
+    Below, or beside it where there is one network: the image of a square grid, `extent` to each side of the origin.
     """
-    fig, axes = figure(2, len(nets), width=3.6 * len(nets), height=7.2)
-    for net, (top, bottom) in zip(nets, axes.T, strict=True):
+    lines, columns = (2, len(nets)) if len(nets) > 1 else (1, 2)
+    fig, axes = figure(lines, columns, width=3.6 * columns, height=3.6 * lines)
+    for net, (top, bottom) in zip(nets, axes.reshape(2, -1).T, strict=True):
         M = torch.eye(2, dtype=torch.float64) + net.steps[0] * net.weights[0].detach().double().cpu()
         first, second, both = principal_minors(M).tolist()
         s, t = np.meshgrid(np.linspace(0, 1, 101), np.linspace(0, 1, 101))
         det = (1 - s) * (1 - t) + s * (1 - t) * first + (1 - s) * t * second + s * t * both
         reach = max(2.0, np.abs(det).max())
         top.contourf(s, t, det, levels=np.linspace(-reach, reach, 21), cmap="PiYG")
-        lines = top.contour(s, t, det, levels=[0], colors="k", linewidths=2) if det.min() < 0 else None
+        folds = bool(det.min() < 0)
+        if folds:
+            top.contour(s, t, det, levels=[0], colors="k", linewidths=2)
         for corner, value in zip(((0, 0), (1, 0), (0, 1), (1, 1)), (1.0, first, second, both), strict=True):
             offset = tuple(9 if c == 0 else -9 for c in corner)
             place = {"ha": "left" if corner[0] == 0 else "right", "va": "bottom" if corner[1] == 0 else "top"}
             top.plot(*corner, "o", color="k", clip_on=False, zorder=3)
             top.annotate(f"{value:.2f}", corner, xytext=offset, textcoords="offset points", fontsize=10, fontweight="bold", **place)
-        top.set(title="folds: a corner is negative" if lines else "certified: every corner is positive", aspect="equal")
+        top.set(title="folds: a corner is negative" if folds else "certified: every corner is positive", aspect="equal")
         top.set(xlabel="slope $D_1$ of the first unit", ylabel="slope $D_2$ of the second unit", xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
         _grid_image(bottom, net, (0.0, 0.0), extent, 31)
         bottom.set(title="image of a square grid", xlabel="$x^1$ after the layer", ylabel="$x^2$ after the layer", aspect="equal")

@@ -18,13 +18,13 @@ MARKERS = "osD^vP"
 CASES = (*CLASSES, "#E69F00", "#56B4E9", "#000000", GREY)  # one colour for each case of a panel
 
 
-def tracks(polygons: Mapping[tuple[str, int], Tensor], exact: Mapping[str, Tensor]) -> Figure:
+def tracks(polygons: Mapping[tuple[str, int], Tensor], exact: Mapping[str, Tensor], *, height: float = 2.25) -> Figure:
     """Polygons of x^(l) in the plane, (L + 1, points, 2) for each network and depth, over the curves x(l) of the equation.
 
-    One line of panels for each network in `exact`, one panel for each depth.
+    One line of panels, `height` inches high, for each network in `exact`, one panel for each depth.
     """
     depths = sorted({depth for _, depth in polygons})
-    fig, axes = figure(len(exact), len(depths), width=8.2, height=2.25 * len(exact), sharex="row", sharey="row")
+    fig, axes = figure(len(exact), len(depths), width=8.2, height=height * len(exact), sharex="row", sharey="row")
     for line, (name, curves) in zip(axes, exact.items(), strict=True):
         for ax, depth in zip(line, depths, strict=True):
             ax.plot(*np.moveaxis(as_array(curves), -1, 0), color="0.75", lw=2.5, solid_capstyle="round")

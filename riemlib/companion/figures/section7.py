@@ -1,5 +1,7 @@
 """Figures 2 to 4: a spiral carried through the layers of a network, with trajectories and balls."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from matplotlib.collections import LineCollection
@@ -13,10 +15,14 @@ from ...metric import Geometry
 from ...plot import GREY, as_array, canvas, class_colour, figure, hyperplane, layer_grid, outlines, scatter_classes, square_limits
 
 
-def layers(net, sample, *, curve=None, title: str = ""):
-    """Figure 4: one panel per layer. In the last, the line where the readout is undecided. `curve`: a dense sample, drawn as lines."""
-    fig, axes = layer_grid(len(net.weights) + 2, columns=4)
-    _panels(axes, net, sample, curve, 2.5)
+def layers(net, sample, *, curve=None, shown: Sequence[int] | None = None, title: str = ""):
+    """Figure 4: one panel per layer, or for each of the layers `shown`. At the last layer, the line where the readout is undecided.
+
+    `curve`: a dense sample, drawn as lines.
+    """
+    shown = range(len(net.weights) + 1) if shown is None else shown
+    fig, axes = layer_grid(len(shown) + 1, columns=4)
+    _panels(axes, net, sample, curve, 2.5, shown)
     _legend(axes[-1], sample.label)
     fig.suptitle(title)
     return fig
@@ -27,8 +33,8 @@ def untangling(net, sample, *, curve=None, particles: int = 8, title: str = ""):
     images = np.stack([as_array(x) for x in net.coordinates(sample.x)])  # (L + 1, n, 2)
     followed = [arm[np.linspace(0, len(arm) - 1, particles).round().astype(int)] for arm in _points_of_classes(sample)]
     upper, lower = (fig := canvas(8.4, 8.6)).subfigures(2, 1, height_ratios=(3, 1.15))
-    grid = upper.subplots(-(-(len(images) + 1) // 4), 4).flat
-    _panels(grid, net, sample, curve, 2.0)
+    grid = [*upper.subplots(-(-(len(images) + 1) // 4), 4).flat]
+    _panels(grid, net, sample, curve, 2.0, range(len(images)))
     for ax, x in zip(grid, images, strict=False):
         for c, points in enumerate(followed):
             ax.scatter(*x[points].T, s=14, color=class_colour(c), edgecolors="k", linewidths=0.5, zorder=3)
@@ -44,10 +50,12 @@ def untangling(net, sample, *, curve=None, particles: int = 8, title: str = ""):
     return fig
 
 
-def _panels(axes, net, sample, curve, size: float) -> None:
-    """The sample in the coordinates of each layer, one panel per layer. The arms are lines where `curve` samples them densely."""
+def _panels(axes, net, sample, curve, size: float, shown: Sequence[int]) -> None:
+    """The sample in the coordinates of each of the layers `shown`. The arms are lines where `curve` samples them densely."""
     dense = net.coordinates(curve.x) if curve is not None else None
-    for l, (ax, x) in enumerate(zip(axes, net.coordinates(sample.x), strict=False)):
+    images = net.coordinates(sample.x)
+    for ax, l in zip(axes, shown, strict=False):
+        x = images[l]
         square_limits(ax, x)
         if dense is not None:
             for c in curve.label.unique().tolist():
@@ -58,19 +66,32 @@ def _panels(axes, net, sample, curve, size: float) -> None:
             ax.set_ylabel("coordinate 2")
         if ax.get_subplotspec().is_last_row():
             ax.set_xlabel("coordinate 1")
-    hyperplane(axes[len(net.weights)], net)
+        if l == len(net.weights):
+            hyperplane(ax, net)
 
 
 def metric_balls(
-    data: Geometry, label: Tensor, centres: Geometry, radius: float, *, classes: Tensor | None = None, title: str = ""
+    data: Geometry,
+    label: Tensor,
+    centres: Geometry,
+    radius: float,
+    *,
+    classes: Tensor | None = None,
+    shown: Sequence[int] | None = None,
+    title: str = "",
 ) -> Figure:
     """Figure 3: balls of constant ds = radius at the `centres`, one panel for each layer, over the data in the colours of their `label`.
 
-    `classes` are the labels of the centres, which give the balls their colours. Without them the balls are black.
+    `classes` are the labels of the centres, which give the balls their colours. Without them the balls are black. `shown` are the layers
+    drawn, all unless given.
     """
-    fig, axes = layer_grid(len(data.x), columns=4)
+    shown = range(len(data.x)) if shown is None else shown
+    fig, axes = layer_grid(len(shown), columns=min(4, len(shown)))
     colours = "k" if classes is None else [class_colour(c) for c in as_array(classes)]
-    for ax, x, centre, balls in zip(axes, data.x, centres.x, outlines(centres, radius), strict=True):
+    curves = outlines(centres, radius)
+    for ax, l in zip(axes, shown, strict=True):
+        x, centre, balls = data.x[l], centres.x[l], curves[l]
+        ax.set_title(f"layer {l}")
         scatter_classes(ax, x, label, 1.0, alpha=0.35)
         ax.add_collection(LineCollection(list(as_array(balls)), colors=colours, linewidths=0.9))
         points = np.concatenate([as_array(x), as_array(centre)])
