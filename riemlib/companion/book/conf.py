@@ -11,8 +11,10 @@ language = "en"
 extensions = ["myst_nb"]
 root_doc = "index"
 nb_execution_mode = "off"
+nb_render_markdown_format = "gfm"  # outputs in Markdown have tables
 nb_ipywidgets_js = {}  # the book has no kernel: nothing of widgets is loaded
 myst_enable_extensions = ["amsmath", "attrs_block", "attrs_inline", "dollarmath"]
+myst_dmath_double_inline = True  # $$ … $$ within a paragraph, as in Jupyter
 myst_html_meta = {"author": author, "description": "The paper of Hauser and Ray (2017) as notebooks: each claim is checked"}
 
 # One file of MathJax, which draws formulas as SVG and so needs no fonts. The package would copy all of MathJax, 24 MB.
@@ -25,9 +27,10 @@ html_copy_source = False
 html_show_sourcelink = False
 html_static_path = ["static", str(Path(find_spec("sphinx-mathjax-offline").origin).with_name("static") / "mathjax" / mathjax_path)]
 html_css_files = ["book.css"]
-html_sidebars = {"**": ["navbar-logo.html", "sbt-sidebar-nav.html"]}  # without the search box, which stands above the page
+html_sidebars = {"**": ["navbar-logo.html", "search-button-field.html", "sbt-sidebar-nav.html"]}
+html_context = {"default_mode": "auto"}
 html_theme_options = {
-    "navbar_persistent": [],  # a further search box
+    "navbar_persistent": [],  # a second search box
     "use_download_button": False,
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",

@@ -134,27 +134,28 @@ def page(nb: NotebookNode, name: str, heading: str, places: Places, root: Path) 
     called = index.called([cell.source for cell in code], root)
     texts = alternatives(nb, called, root)
     for cell, functions, text in zip(code, called, texts, strict=True):
-        if folds(cell, functions):
-            cell.metadata.tags = [*cell.metadata.get("tags", []), "hide-input"]
+        cell.metadata.tags = [*cell.metadata.get("tags", []), *tags(cell, functions)]
         if text:
             cell.metadata.mystnb = {"image": {"alt": text}}
         cell.outputs = [for_readers(output) for output in cell.outputs if WIDGET not in output.get("data", {})]
     nb.cells[0].source = re.sub("^# .*", f"# {heading}", nb.cells[0].source)
-    nb.cells = list(in_order(nb, code, links_back(name, places)))
+    nb.cells = list(map(NotebookNode, in_order(nb, code, links_back(name, places))))
     nb.metadata.pop("widgets", None)
     return nb
 
 
 def in_order(nb: NotebookNode, code: Sequence[NotebookNode], links: Mapping[int, NotebookNode]) -> Iterator[NotebookNode]:
-    """The cells: first the title and the box with the verdicts, which is left out where nothing is decided; links before their cells."""
+    """The cells: first the title and the box with the verdicts; a line of links before its cell. No box where nothing is decided."""
     positions = {cell.id: i for i, cell in enumerate(code)}
-    boxes = [cell for cell in code if cell.source.startswith("notebook.opening(")]
+    opens = [cell for cell in code if re.search(r"^notebook\.opening\(", cell.source, re.MULTILINE)]
+    decides = any("notebook.decide(" in cell.source for cell in code)
     yield nb.cells[0]
-    yield from boxes if any("notebook.decide(" in cell.source for cell in code) else []
+    for cell in opens:
+        yield cell if decides else {**cell, "outputs": []}
     for cell in nb.cells[1:]:
         if (position := positions.get(cell.id)) in links:
             yield links[position]
-        if cell not in boxes:
+        if cell not in opens:
             yield cell
 
 
@@ -172,13 +173,20 @@ def _line_of_links(anchor: str, entries: Iterable[index.Entry]) -> NotebookNode:
     return nbformat.v4.new_markdown_cell(f"{{#{anchor} .equations}}\n{links}", id=anchor)
 
 
-def folds(cell: NotebookNode, called: Iterable[str]) -> bool:
-    """Whether a cell only imports, opens or closes the notebook, or draws. A cell that calls the mathematics of riemlib is not folded."""
-    tree = ast.parse(cell.source).body
-    frame = [node for node in tree if ast.unparse(node).startswith(("import ", "from ", "notebook.opening(", "notebook.closing("))]
+def tags(cell: NotebookNode, called: Iterable[str]) -> list[str]:
+    """How a cell is shown. Its code is left out where it opens or closes the notebook, and folded where it imports, draws or shows the ledger.
+
+    A cell that calls the mathematics of riemlib, or decides a claim, is shown.
+    """
+    statements = [ast.unparse(node) for node in ast.parse(cell.source).body]
+    if all(statement.startswith(("notebook.opening(", "notebook.closing(")) for statement in statements):
+        return ["remove-input"]
     mathematics = [name for name in called if name.startswith(f"{PACKAGE}.") and not name.startswith(PLUMBING)]
-    draws = has_figure(cell) and not mathematics and "notebook.decide(" not in cell.source
-    return draws or len(frame) == len(tree)
+    shows = has_figure(cell) or statements[-1].startswith(("HTML(ledger.", "Markdown(ledger."))
+    draws = shows and not mathematics and "notebook.decide(" not in cell.source
+    settings = "parameters" in cell.metadata.get("tags", []) and len(statements) == 1  # no more than the device
+    imports = all(statement.startswith(("import ", "from ", "notebook.opening(")) for statement in statements)
+    return ["hide-input"] if draws or settings or imports else []
 
 
 def has_figure(cell: NotebookNode) -> bool:
