@@ -1,6 +1,5 @@
 """The book as a reader opens it: built without a warning, every page read from disk in Chromium with the network off."""
 
-import json
 import os
 import re
 import shutil
@@ -160,7 +159,9 @@ def chromium() -> str:
 def browser():
     path = chromium()
     with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=path, args=["--disable-gpu", "--disable-background-networking"], chromium_sandbox=False)
+        found = playwright.chromium.launch(
+            executable_path=path, args=["--disable-gpu", "--disable-background-networking"], chromium_sandbox=False
+        )
         yield found
         found.close()
 

@@ -174,7 +174,7 @@ def _line_of_links(anchor: str, entries: Iterable[index.Entry]) -> NotebookNode:
 
 
 def tags(cell: NotebookNode, called: Iterable[str]) -> list[str]:
-    """How a cell is shown. Its code is left out where it opens or closes the notebook, and folded where it imports, draws or shows the ledger.
+    """How a cell is shown. Code that opens or closes the notebook is left out; code that imports, draws or shows the ledger is folded.
 
     A cell that calls the mathematics of riemlib, or decides a claim, is shown.
     """
@@ -208,10 +208,12 @@ def for_readers(output: NotebookNode) -> NotebookNode:
 def alternatives(nb: NotebookNode, called: Sequence[set[str]], root: Path) -> list[str]:
     """For each code cell the text for those who do not see its figure; empty where it has none.
 
-    It is the text that the figure carries. Where it carries none, it is the heading above, and what the function that drew it says it draws.
+    It is the text that the figure carries. Where there is none: the heading above, and what the function that drew it says.
     """
     code, found, heading = code_cells(nb), [], ""
-    defined = {node.name: called[i] for i, cell in enumerate(code) for node in ast.parse(cell.source).body if isinstance(node, ast.FunctionDef)}
+    defined = {
+        node.name: called[i] for i, cell in enumerate(code) for node in ast.parse(cell.source).body if isinstance(node, ast.FunctionDef)
+    }
     for cell in nb.cells:
         if cell.cell_type == "markdown":
             heading = ([heading] + re.findall(r"^#+ (.*)", cell.source, re.MULTILINE))[-1]
