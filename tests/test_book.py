@@ -1,5 +1,6 @@
 """The book as a reader opens it: built without a warning, every page read from disk in Chromium with the network off."""
 
+import ast
 import os
 import re
 import shutil
@@ -12,13 +13,16 @@ import nbformat
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
+from IPython.core.interactiveshell import InteractiveShell
 from markdown_it import MarkdownIt
+from matplotlib.figure import Figure
 from mdit_py_plugins.amsmath import amsmath_plugin
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from riemlib.companion import index, ledger
+from riemlib.companion import figures, index, ledger
 from riemlib.companion.book import pages
+from riemlib.companion.figures import described
 from riemlib.companion.provenance import ROOT
 
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
@@ -132,9 +136,11 @@ def test_author_and_language(parsed):
 def test_outputs_that_need_a_kernel_are_left_out():
     widget = nbformat.v4.new_output("display_data", data={pages.WIDGET: {"model_id": "1"}, "text/plain": "Controls()"})
     shown = nbformat.v4.new_output("display_data", data={"text/html": "<a href='04_metric.ipynb#gauge'>x</a>", ledger.MIME: {}})
-    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# One"), nbformat.v4.new_code_cell("1", outputs=[widget, shown])])
-    (output,) = pages.page(nb, "01_one", "§1 One", {}, ROOT).cells[1].outputs
-    assert output.data == {"text/html": "<a href='04_metric.html#gauge'>x</a>"}
+    picture = nbformat.v4.new_output("display_data", data={pages.WIDGET: {"model_id": "2"}, "text/plain": "Panel()", "image/png": "aGk="})
+    cell = nbformat.v4.new_code_cell("1", outputs=[widget, shown, picture])
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# One"), cell])
+    first, second = pages.page(nb, "01_one", "§1 One", {}, ROOT).cells[1].outputs
+    assert first.data == {"text/html": "<a href='04_metric.html#gauge'>x</a>"} and set(second.data) == {"image/png", "text/plain"}
 
 
 def test_a_figure_is_described_by_the_text_that_it_carries():
@@ -142,6 +148,22 @@ def test_a_figure_is_described_by_the_text_that_it_carries():
     cells = [nbformat.v4.new_markdown_cell("# One"), nbformat.v4.new_code_cell("plt.show()", outputs=[figure])]
     nb = pages.page(nbformat.v4.new_notebook(cells=cells), "01_one", "§1 One", {}, ROOT)
     assert nb.cells[1].metadata.mystnb.image.alt == "Two arms of a spiral."
+
+
+def test_jupyter_keeps_the_text_of_a_figure_in_its_output():
+    """As metadata of the picture, which the page reads (above)."""
+    display = InteractiveShell.instance().display_formatter
+    display.formatters["image/png"].for_type(Figure, lambda fig: b"picture")
+    data, metadata = display.format(described(Figure(), "Two arms of a spiral."))
+    assert data["image/png"] and metadata == {"image/png": {"alt": "Two arms of a spiral."}}
+
+
+def test_every_function_that_draws_says_what_it_drew():
+    for file in sorted(Path(figures.__file__).parent.glob("[a-z]*.py")):
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef) and any(name in ast.unparse(node) for name in ("figure(", "canvas(", "layer_grid(")):
+                returned = [ast.unparse(n.value) for n in ast.walk(node) if isinstance(n, ast.Return)]
+                assert returned and all(value.startswith("described(") for value in returned), f"{file.stem}.{node.name}"
 
 
 # In a browser.

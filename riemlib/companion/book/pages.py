@@ -18,6 +18,7 @@ from ..build import code_cells, names
 from ..provenance import PACKAGE, definition, parsed
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
+OURS = "application/vnd.riemlib."
 #: modules of riemlib that draw, or keep the companion's books: to call them is not mathematics
 PLUMBING = (f"{PACKAGE}.companion.", f"{PACKAGE}.plot.")
 FIGURES = f"{PACKAGE}.companion.figures."
@@ -137,7 +138,7 @@ def page(nb: NotebookNode, name: str, heading: str, places: Places, root: Path) 
         cell.metadata.tags = [*cell.metadata.get("tags", []), *tags(cell, functions)]
         if text:
             cell.metadata.mystnb = {"image": {"alt": text}}
-        cell.outputs = [for_readers(output) for output in cell.outputs if WIDGET not in output.get("data", {})]
+        cell.outputs = list(for_readers(cell.outputs))
     nb.cells[0].source = re.sub("^# .*", f"# {heading}", nb.cells[0].source)
     nb.cells = list(map(NotebookNode, in_order(nb, code, links_back(name, places))))
     nb.metadata.pop("widgets", None)
@@ -193,13 +194,17 @@ def has_figure(cell: NotebookNode) -> bool:
     return any("image/png" in output.get("data", {}) for output in cell.outputs)
 
 
-def for_readers(output: NotebookNode) -> NotebookNode:
-    """An output without the data that only our code reads, and with links to pages in place of notebooks."""
-    if "data" in output:
-        output.data.pop(ledger.MIME, None)
-        if html := output.data.get("text/html"):
-            output.data["text/html"] = re.sub(r"(href=['\"][\w.]+)\.ipynb\b", r"\1.html", html)
-    return output
+def for_readers(outputs: Iterable[NotebookNode]) -> Iterator[NotebookNode]:
+    """Outputs without data that only a kernel or our own code reads, and with links to pages in place of notebooks."""
+    for output in outputs:
+        if "data" in output:
+            live = output.data.pop(WIDGET, None)
+            output.data = {kind: data for kind, data in output.data.items() if not kind.startswith(OURS)}
+            if live and set(output.data) <= {"text/plain"}:  # nothing but the name of a widget
+                continue
+            if html := output.data.get("text/html"):
+                output.data["text/html"] = re.sub(r"(href=['\"][\w.]+)\.ipynb\b", r"\1.html", html)
+        yield output
 
 
 # What a figure shows.

@@ -51,7 +51,7 @@ def chain(
         "M to each panel. "
         "The square grid of the input is bent more at each layer. Arrows to the right push points and tangent vectors "
         "forward, arrows to the "
-        f"left pull the metric back. At {len(at.x[0])} points a tangent vector and the ball of radius {radius:g} are drawn."
+        f"left pull the metric back. At {len(at.x[0])} points a tangent vector and the ball of radius {radius:.3g} are drawn."
     )
     return described(fig, alt)
 

@@ -58,7 +58,7 @@ def orders(panels: Mapping[str, pd.DataFrame], orders: Mapping[str, tuple], *, a
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.32), fontsize=7.5, title="order [95 % interval]", title_fontsize=7.5)
     alt = (
         f"Error against the step on logarithmic axes, one panel each for: {'; '.join(panels)}. Measured orders: "
-        + ", ".join(f"{name} {float(orders[name][0]):.2f}" for table in panels.values() for name in table["case"].unique())
+        + "; ".join(f"{name}: {float(orders[name][0]):.2f}" for table in panels.values() for name in table["case"].unique())
         + "."
     )
     return described(fig, alt)
@@ -101,7 +101,7 @@ def implicit(shares: pd.DataFrame, grids: Mapping[str, Tensor]) -> Figure:
     ends = shares.groupby("network", sort=False)["share"].last()
     alt = (
         "Left: the non-affine share of the map against the depth. At the greatest depth: "
-        + ", ".join(f"{name} {share:.2g}" for name, share in ends.items())
+        + "; ".join(f"{name}: {share:.2g}" for name, share in ends.items())
         + f". Right: images of a square grid, for {listed(grids)}."
     )
     return described(fig, alt)
@@ -130,7 +130,7 @@ def weights(profiles: pd.DataFrame, ratios: pd.DataFrame) -> Figure:
         "A trained weight along the layers, one panel for each start of training, at three depths. Right: the variation from "
         "layer to layer "
         f"against depth, 1 for independent layers. Medians at {ratios['depth'].max()} layers: "
-        + ", ".join(f"{start} {ratio:.2g}" for start, ratio in ends.items())
+        + "; ".join(f"{start}: {ratio:.2g}" for start, ratio in ends.items())
         + "."
     )
     return described(fig, alt)
@@ -162,7 +162,7 @@ def sharing(success: pd.DataFrame, runs: pd.DataFrame) -> Figure:
         "Left: seeds at 0.0 % error, "
         + ", ".join(f"{row.weights} weights {row.share:.0%}" for row in success.itertuples())
         + ". Right: the late training loss of each seed, shared against own weights: "
-        + ", ".join(f"{name} {here.sum()}" for name, here in groups.items())
+        + "; ".join(f"{name}: {here.sum()}" for name, here in groups.items())
         + "."
     )
     return described(fig, alt)
@@ -243,7 +243,7 @@ def products(table: pd.DataFrame, orders: Mapping[str, tuple]) -> Figure:
         f"Error of the product of Eq. 12 against 1/L on logarithmic axes, for the paths {listed(table['path'].unique())}. "
         "Every error lies under "
         "the dashed bound of the proof. Measured orders: "
-        + ", ".join(f"{name} {float(order[0]):.2f}" for name, order in orders.items())
+        + "; ".join(f"{name}: {float(order[0]):.2f}" for name, order in orders.items())
         + "."
     )
     return described(fig, alt)

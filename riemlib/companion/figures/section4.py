@@ -82,8 +82,8 @@ def preimages(first: Sequence, true: Sequence, centre, radii: Sequence[float], g
         left.plot(*_closed(curve).T, color=CLASSES[1], lw=1.3, ls="--")
     left.plot(*as_array(centre), "k+", ms=6)
     left.set(xlabel="$x^1$", ylabel="$x^2$", aspect="equal")
-    listed = ", ".join(f"{radius:g}" for radius in radii)
-    left.set_title(f"grey: ellipse of Eq. 13; dashed: true preimage\nsmall step, $\\varepsilon$ = {listed}")
+    every = ", ".join(f"{radius:g}" for radius in radii)
+    left.set_title(f"grey: ellipse of Eq. 13; dashed: true preimage\nsmall step, $\\varepsilon$ = {every}")
     for (name, table), colour in zip(gaps.groupby("network", sort=False), (*CLASSES[:2], LIGHT_GREY), strict=True):
         by_point = table.pivot(index="radius", columns="point", values="gap")
         right.loglog(by_point.index, by_point, color=colour, lw=0.5, alpha=0.6)
@@ -95,9 +95,9 @@ def preimages(first: Sequence, true: Sequence, centre, radii: Sequence[float], g
     ends = gaps.loc[gaps["radius"] == gaps["radius"].min()].groupby("network", sort=False)["gap"].median()
     alt = (
         "Left: ellipse of Eq. 13 and true preimage about one point for the radii "
-        f"{listed(f'{radius:g}' for radius in radii)}; they part as the "
+        f"{every}; they part as the "
         "radius grows. Right: their deviation over the radius, which goes to zero with it. Medians at the least radius: "
-        + ", ".join(f"{name} {gap:.1g}" for name, gap in ends.items())
+        + "; ".join(f"{name}: {gap:.1g}" for name, gap in ends.items())
         + "."
     )
     return described(fig, alt)
@@ -203,7 +203,7 @@ def near_far(within, across, ratios: pd.DataFrame) -> Figure:
         "Left: distance at the output against distance in the input, for pairs of one class and of two classes. Right: log2 "
         "ratio of learned "
         "to input distance, a dot for each network. Medians: "
-        + ", ".join(f"{pairs} {state} {value:.1f}" for (state, pairs), value in middles.items())
+        + "; ".join(f"{pairs} {state}: {value:.1f}" for (state, pairs), value in middles.items())
         + "."
     )
     return described(fig, alt)
