@@ -186,7 +186,7 @@ def tags(cell: NotebookNode, called: Iterable[str]) -> list[str]:
     shows = has_figure(cell) or statements[-1].startswith(("HTML(ledger.", "Markdown(ledger."))
     draws = shows and not mathematics and "notebook.decide(" not in cell.source
     settings = "parameters" in cell.metadata.get("tags", []) and len(statements) == 1  # no more than the device
-    imports = all(statement.startswith(("import ", "from ", "notebook.opening(")) for statement in statements)
+    imports = all(statement.startswith(("import ", "from ", "notebook.opening(", "claims = ledger.gather(")) for statement in statements)
     return ["hide-input"] if draws or settings or imports else []
 
 

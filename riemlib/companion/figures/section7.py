@@ -89,8 +89,8 @@ def metric_balls(
         square_limits(ax, np.concatenate([points, _within_reach(as_array(balls).reshape(-1, 2), points)]), 0.04)
     fig.suptitle(title)
     alt = (
-        f"{title}. One panel for each of {len(data.x)} layers: {len(centres.x[0])} balls of radius {radius:.3g} over the spiral. Ellipses of "
-        "different shapes at the input become circles of one size at the output."
+        f"{title}. One panel for each of {len(data.x)} layers: {len(centres.x[0])} balls of radius {radius:.3g} over the spiral. Ellipses "
+        "of different shapes at the input become circles of one size at the output."
     )
     return described(fig, alt)
 
