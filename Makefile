@@ -45,8 +45,7 @@ lab: install  ## JupyterLab; a notebook and its source .py open as one
 	JUPYTER_CONFIG_PATH=$(CURDIR)/build/lab $(PY) -m jupyter lab notebooks
 
 site: install  ## the committed notebooks as a book in build/site
-	$(PY) -m sphinx -q -b html -c riemlib/companion/book -d build/doctrees . build/site
-	cp build/site/README.html build/site/index.html
+	$(PY) -m riemlib.companion.book build/site
 	@echo "to read: build/site/index.html"
 
 bench: install  ## speed, peers side by side

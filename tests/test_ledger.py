@@ -196,3 +196,11 @@ def test_verdicts_are_counted_by_thesis(claims):
     lines = ledger.summary_by_thesis(claims, theses).splitlines()
     assert lines[2] == "| charts |  |  |  | 1 | relu-residual-bijective (refuted) |"
     assert lines[3] == "| metric | 1 |  |  |  |  |" and len(lines) == 4
+
+
+@pytest.mark.parametrize("verdict", rules.VERDICTS)
+def test_verdicts_have_classes_for_style_sheets_and_a_colour_that_is_read_on_white(verdict):
+    assert f"class='verdict {verdict.replace(' ', '-')}'" in ledger.verdict_in_colour(verdict)
+    channels = [int(rules.VERDICTS[verdict][i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [((c + 0.055) / 1.055) ** 2.4 if c > 0.04 else c / 12.92 for c in channels]
+    assert 1.05 / (0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] + 0.05) >= 4.5  # WCAG 2, level AA

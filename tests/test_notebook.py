@@ -30,7 +30,7 @@ def test_the_box_lists_the_verdicts_as_they_are_decided(shown):
     notebook.decide("product-order", FAILS, {})
     notebook.decide("gauge", HOLDS, {})  # a cell that runs again
     assert "none yet" not in shown[-1] and shown[-1].count("<li>") == 2
-    assert shown[-1].count("confirmed") == 1 and record.statement in shown[-1]
+    assert shown[-1].count("confirmed</b>") == 1 and record.statement in shown[-1]
 
 
 def test_the_end_says_the_environment_and_fills_in_the_time(shown):

@@ -205,26 +205,31 @@ def wording(claim: Mapping) -> str:
     return claim["statement"] + (f" ({claim['source']})" if claim["source"] in ("implied", "cited") else "")
 
 
-# Pieces of HTML. The styles stand in the elements: a style sheet in an output would apply to the whole page.
+# Pieces of HTML. The styles stand in the elements: a style sheet in an output would apply to the whole page. The book goes by the classes.
 
 LEFT = "text-align:left"
 
 
 def element(name: str, *content: str, **attributes: str) -> str:
-    """An HTML element. The content is HTML: text from elsewhere goes through `escape` first."""
-    given = "".join(f" {key}='{value}'" for key, value in attributes.items())
+    """An HTML element; `class_` is its class. The content is HTML: text from elsewhere goes through `escape` first."""
+    given = "".join(f" {key.rstrip('_')}='{value}'" for key, value in attributes.items())
     return f"<{name}{given}>{''.join(content)}</{name}>"
 
 
 def verdict_in_colour(verdict: str) -> str:
     """A verdict in bold, in its colour."""
-    return element("b", escape(verdict), style=f"color:{VERDICTS[verdict]}")
+    return element("b", escape(verdict), class_=_classes(verdict), style=f"color:{VERDICTS[verdict]}")
 
 
 def _box(verdict: str, *content: str, **attributes: str) -> str:
     """A block with a bar in the verdict's colour at its left."""
     style = f"border-left:5px solid {VERDICTS[verdict]};padding:2px 12px;margin:10px 0"
-    return element("div", *content, style=style, **attributes)
+    return element("div", *content, class_=_classes(verdict), style=style, **attributes)
+
+
+def _classes(verdict: str) -> str:
+    """The classes of an element in the colour of a verdict: `verdict`, and its name with hyphens."""
+    return f"verdict {verdict.replace(' ', '-')}"
 
 
 def _cell(*content: str) -> str:

@@ -30,7 +30,7 @@ class Opening:
     def html(self) -> str:
         took = f"took {self.seconds:.0f} s" if self.seconds is not None else f"takes {self.expected}"
         title = element("b", f"Verdicts of {escape(self.section)}")
-        where = element("span", f"({took} on {escape(self.device)})", style="color:#777")
+        where = element("span", f"({took} on {escape(self.device)})", class_="quiet", style="color:#6b6b6b")
         lines = [element("li", f"{verdict_in_colour(r.verdict)} · {escape(wording(vars(r)))}") for r in self.records.values()]
         lines = lines or [element("li", "none yet: run the cells below")]
         verdicts = element("ul", *lines, style="margin:4px 0")

@@ -4,13 +4,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-#: verdict -> its colour
+#: verdict -> its colour on a white ground; the book has others for its dark pages
 VERDICTS = {
     "confirmed": "#1b7837",
-    "confirmed with conditions": "#5a8f29",
-    "not supported": "#b35806",
+    "confirmed with conditions": "#4a7a1c",
+    "not supported": "#a34f05",
     "refuted": "#b2182b",
-    "undecided": "#666666",
+    "undecided": "#595959",
 }
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...metric import Geometry
 from ...plot import GREY, as_array, figure, outlines, scatter_classes, square_limits
+from . import described, listed
 
 FORWARD = r"forward: points and tangent vectors (arrows), by $\varphi_*$"
 BACKWARD = "backward: the metric (balls of one radius), $g$"
@@ -45,7 +46,14 @@ def chain(
     _arrows_from_the_manifold(fig, axes[0], shown)
     _arrows_between_layers(fig, axes[0])
     fig.text(0.5, 0.03, f"{FORWARD}       {BACKWARD}", ha="center", fontsize=9)
-    return fig
+    alt = (
+        f"Figure 1: {len(shown)} panels, the data in the coordinates of layers {listed(shown)}. Arrows lead from the manifold "
+        "M to each panel. "
+        "The square grid of the input is bent more at each layer. Arrows to the right push points and tangent vectors "
+        "forward, arrows to the "
+        f"left pull the metric back. At {len(at.x[0])} points a tangent vector and the ball of radius {radius:.3g} are drawn."
+    )
+    return described(fig, alt)
 
 
 def _arrows_from_the_manifold(fig: Figure, axes: Sequence[Axes], shown: Sequence[int]) -> None:

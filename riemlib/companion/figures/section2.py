@@ -16,6 +16,7 @@ from ...charts import principal_minors
 from ...metric import jacobians
 from ...networks import CkNetwork
 from ...plot import CLASSES, GREY, canvas, class_colour, figure
+from . import described, listed
 
 KEPT, REVERSED = "#7FBC41", "#C51B7D"  # orientation kept, orientation reversed: not the colours of classes
 
@@ -38,7 +39,12 @@ def relu_layers(plain: CkNetwork, x: Tensor, pieces: Tensor, line: Tensor, curve
         axes[2].plot(line.numpy(force=True), y.numpy(force=True), dash, color=colour)
         axes[2].annotate(name, (float(line[0]), float(y[0])), (-3, 0), textcoords="offset points", ha="right", va="center", color=colour)
     axes[2].set(title="residual layers x + relu(wx)", xlabel="$x$", ylabel="image", xlim=(float(line[0]) * 2, float(line[-1])))
-    return fig
+    alt = (
+        f"Left: a disc, its points coloured by the {len(set(pieces.tolist()))} linear pieces of a ReLU layer. Middle: the "
+        "image of the disc, in "
+        f"which pieces are flattened onto edges and a corner. Right: residual ReLU layers of width 1 for {listed(curves)}."
+    )
+    return described(fig, alt)
 
 
 def certificate_by_slopes(nets: Sequence[CkNetwork], extent: float = 3.0) -> Figure:
@@ -67,7 +73,11 @@ def certificate_by_slopes(nets: Sequence[CkNetwork], extent: float = 3.0) -> Fig
         top.set(xlabel="slope $D_1$ of the first unit", ylabel="slope $D_2$ of the second unit", xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
         _grid_image(bottom, net, (0.0, 0.0), extent, 31)
         bottom.set(title="image of a square grid", xlabel="$x^1$ after the layer", ylabel="$x^2$ after the layer", aspect="equal")
-    return fig
+    alt = (
+        f"One column for each of {len(nets)} tanh layers. Above: the determinant over the square of slopes, with its four corner values; "
+        "where a corner is negative a black line marks determinant 0. Below: the image of a square grid, which folds over itself there."
+    )
+    return described(fig, alt)
 
 
 def folding_layer(
@@ -96,7 +106,12 @@ def folding_layer(
     right.plot(*image.numpy(force=True), "*", ms=13, **marks)
     left.set(title="domain: orientation reversed in pink, fold curve black", xlabel="$x^1$ before", ylabel="$x^2$ before", aspect="equal")
     right.set(title="image of a square grid and of the fold curve", xlabel="$x^1$ after", ylabel="$x^2$ after", aspect="equal")
-    return fig
+    alt = (
+        f"A layer that folds. Left: its domain; the orientation is reversed in {(det < 0).mean():.0%} of it, in pink, inside "
+        "the black fold "
+        f"curve; {len(points)} stars share one image. Right: the image of a square grid, turned over along the fold curve, and that image."
+    )
+    return described(fig, alt)
 
 
 def through_training(layers: pd.DataFrame, networks: pd.DataFrame) -> Figure:
@@ -112,7 +127,14 @@ def through_training(layers: pd.DataFrame, networks: pd.DataFrame) -> Figure:
         ax.set(title=title, xlabel="updates", ylim=(-0.03, 1.03))
     axes[0].set_ylabel("share certified injective")
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    return fig
+    alt = (
+        "Share certified injective against the number of updates, layers at the left, whole networks at the right. At the end: "
+        + "; ".join(f"{step}, {line['share'].iloc[-1]:.0%} of layers" for step, line in layers.groupby("step", sort=False))
+        + "; "
+        + "; ".join(f"{step}, {line['share'].iloc[-1]:.0%} of networks" for step, line in networks.groupby("step", sort=False))
+        + "."
+    )
+    return described(fig, alt)
 
 
 def rotated_circle(images: Tensor, angles: Sequence[float], components: Tensor, arc: Tensor, chord: Tensor, side: int) -> Figure:
@@ -147,7 +169,12 @@ def rotated_circle(images: Tensor, angles: Sequence[float], components: Tensor, 
     ax.plot(far, chord.numpy(force=True), ".", ms=1.5, color=CLASSES[0], rasterized=True)
     ax.annotate("images", (far.max(), float(chord.max())), xytext=(0, 4), textcoords="offset points", color=CLASSES[0], ha="right")
     ax.set(xlabel="distance along the curve", ylabel="distance in pixel space")
-    return fig
+    alt = (
+        "Above: eight rotated images of a digit. Left: all images as a closed curve in their first three principal components, coloured by "
+        f"angle. Right: distance in pixel space against distance along the curve: it stays below the straight line, reaching "
+        f"{float(chord.max()):.3g} where the curve is {float(arc.max()):.3g} long."
+    )
+    return described(fig, alt)
 
 
 def _grid(net: CkNetwork, centre: Sequence[float], extent: float, count: int) -> tuple[np.ndarray, np.ndarray]:

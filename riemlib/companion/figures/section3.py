@@ -13,6 +13,7 @@ from matplotlib.ticker import NullFormatter
 from torch import Tensor
 
 from ...plot import CLASSES, GREY, NETWORKS, as_array, figure
+from . import described, listed
 
 MARKERS = "osD^vP"
 CASES = (*CLASSES, "#E69F00", "#56B4E9", "#000000", GREY)  # one colour for each case of a panel
@@ -33,7 +34,11 @@ def tracks(polygons: Mapping[tuple[str, int], Tensor], exact: Mapping[str, Tenso
             ax.set_title(f"{name}, L = {depth}")
             ax.set(xlabel="$x^1$", aspect="equal")
         line[0].set_ylabel("$x^2$")
-    return fig
+    alt = (
+        f"Points carried through networks {listed(exact)} of {listed(depths)} layers, as polygons over the grey curves of the differential "
+        "equation. The deeper the network, the closer its polygons are to the curves."
+    )
+    return described(fig, alt)
 
 
 def orders(panels: Mapping[str, pd.DataFrame], orders: Mapping[str, tuple], *, abscissa: str = r"step $\Delta l$") -> Figure:
@@ -51,7 +56,12 @@ def orders(panels: Mapping[str, pd.DataFrame], orders: Mapping[str, tuple], *, a
         ax.set(xlabel=abscissa, ylabel="error of $x^{(L)}$ (rms)", title=title)
         ax.xaxis.set_minor_formatter(NullFormatter())
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.32), fontsize=7.5, title="order [95 % interval]", title_fontsize=7.5)
-    return fig
+    alt = (
+        f"Error against the step on logarithmic axes, one panel each for: {'; '.join(panels)}. Measured orders: "
+        + "; ".join(f"{name}: {float(orders[name][0]):.2f}" for table in panels.values() for name in table["case"].unique())
+        + "."
+    )
+    return described(fig, alt)
 
 
 def partitions(positions: Mapping[str, Tensor]) -> Figure:
@@ -62,7 +72,8 @@ def partitions(positions: Mapping[str, Tensor]) -> Figure:
     ax.set(yticks=[-i for i in range(len(positions))], yticklabels=list(positions), xlabel="$l$", ylim=(0.6 - len(positions), 0.5))
     ax.spines["left"].set_visible(False)
     ax.tick_params(axis="y", length=0)
-    return fig
+    alt = f"Partitions of the interval from 0 to 1, each layer a tick: {listed(positions)}."
+    return described(fig, alt)
 
 
 def _grid(ax, grid: np.ndarray, colour: str) -> None:
@@ -87,7 +98,13 @@ def implicit(shares: pd.DataFrame, grids: Mapping[str, Tensor]) -> Figure:
     for i, (ax, (name, grid)) in enumerate(zip(rest, grids.items(), strict=True)):
         _grid(ax, as_array(grid), CLASSES[i])
         ax.set_title(name)
-    return fig
+    ends = shares.groupby("network", sort=False)["share"].last()
+    alt = (
+        "Left: the non-affine share of the map against the depth. At the greatest depth: "
+        + "; ".join(f"{name}: {share:.2g}" for name, share in ends.items())
+        + f". Right: images of a square grid, for {listed(grids)}."
+    )
+    return described(fig, alt)
 
 
 def weights(profiles: pd.DataFrame, ratios: pd.DataFrame) -> Figure:
@@ -108,7 +125,15 @@ def weights(profiles: pd.DataFrame, ratios: pd.DataFrame) -> Figure:
         right.plot([], [], color=CLASSES[i], marker=MARKERS[i], ms=3, label=start)
     right.set(xlabel="depth $L$", ylabel="variation (1 = independent)", title="every run, and the median")
     right.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=3, handlelength=1.2, columnspacing=1)
-    return fig
+    ends = ratios.loc[ratios["depth"] == ratios["depth"].max()].groupby("start", sort=False)["ratio"].median()
+    alt = (
+        "A trained weight along the layers, one panel for each start of training, at three depths. Right: the variation from "
+        "layer to layer "
+        f"against depth, 1 for independent layers. Medians at {ratios['depth'].max()} layers: "
+        + "; ".join(f"{start}: {ratio:.2g}" for start, ratio in ends.items())
+        + "."
+    )
+    return described(fig, alt)
 
 
 def sharing(success: pd.DataFrame, runs: pd.DataFrame) -> Figure:
@@ -133,7 +158,14 @@ def sharing(success: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     right.loglog(ends, ends, color="0.6", lw=0.8, ls="--")
     right.set(xlabel="late training loss, own weights (nats)", ylabel="late training loss, shared (nats)")
     right.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return fig
+    alt = (
+        "Left: seeds at 0.0 % error, "
+        + ", ".join(f"{row.weights} weights {row.share:.0%}" for row in success.itertuples())
+        + ". Right: the late training loss of each seed, shared against own weights: "
+        + "; ".join(f"{name}: {here.sum()}" for name, here in groups.items())
+        + "."
+    )
+    return described(fig, alt)
 
 
 def projection_fold(inputs: Tensor, images: Tensor, orientation: Tensor, meeting: Tensor, layer: int) -> Figure:
@@ -161,7 +193,12 @@ def projection_fold(inputs: Tensor, images: Tensor, orientation: Tensor, meeting
     for ax, title in ((left, "inputs"), (middle, f"their $x$ at layer {layer}"), (right, f"meeting inputs, layers 0 to {layer + 1}")):
         ax.set(xlabel="$x^1$", ylabel="$x^2$", title=title)
         ax.margins(0.08)
-    return fig
+    alt = (
+        f"Left: the square of inputs, with {x.shape[1]} numbered inputs that meet. Middle: its image at layer {layer}; the "
+        f"{(sign < 0).mean():.0%} that is turned over is vermilion. Right: these inputs layer by layer: they meet at layer "
+        f"{layer} and part again."
+    )
+    return described(fig, alt)
 
 
 def parasite(l: Tensor, solutions: Mapping[str, Tensor], exact: Tensor) -> Figure:
@@ -175,7 +212,12 @@ def parasite(l: Tensor, solutions: Mapping[str, Tensor], exact: Tensor) -> Figur
     left.set(xlabel="$l$", ylabel="$x$", ylim=(-1.2, 1.2))
     right.set(xlabel="$l$", ylabel="$|x|$")
     right.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return fig
+    alt = (
+        "A solution that decays to 0, in grey, and two schemes for it. "
+        + " ".join(f"{name} ends at {float(x[-1]):.2g}." for name, x in solutions.items())
+        + " Left on linear axes, right the size on a logarithmic axis."
+    )
+    return described(fig, alt)
 
 
 def products(table: pd.DataFrame, orders: Mapping[str, tuple]) -> Figure:
@@ -197,7 +239,14 @@ def products(table: pd.DataFrame, orders: Mapping[str, tuple]) -> Figure:
             ax.loglog(steps, line["wrong_order"], color=GREY, marker="x", ms=4)
             ax.text(steps.iloc[-1], line["wrong_order"].iloc[-1] / 1.4, "wrong order", color=GREY, ha="left", va="top")
     axes[0, 0].set_ylabel(r"error $\|P_L - P\|_2$")
-    return fig
+    alt = (
+        f"Error of the product of Eq. 12 against 1/L on logarithmic axes, for the paths {listed(table['path'].unique())}. "
+        "Every error lies under "
+        "the dashed bound of the proof. Measured orders: "
+        + "; ".join(f"{name}: {float(order[0]):.2f}" for name, order in orders.items())
+        + "."
+    )
+    return described(fig, alt)
 
 
 def orbit(images: Tensor, plane: Tensor, marks: Tensor) -> Figure:
@@ -213,7 +262,12 @@ def orbit(images: Tensor, plane: Tensor, marks: Tensor) -> Figure:
     last.plot(*as_array(plane).T, color=GREY)
     last.scatter(*as_array(marks).T, color=CLASSES[1], zorder=3, s=18)
     last.set(aspect="equal", xlabel="1st principal axis", ylabel="2nd", xticks=[], yticks=[])
-    return fig
+    alt = (
+        f"{len(images)} rotations of one image, and their orbit in pixel space, projected to its first two principal axes: a "
+        "closed curve on "
+        "which they are marked."
+    )
+    return described(fig, alt)
 
 
 def bands(width: float = 0.35) -> Figure:
@@ -228,4 +282,5 @@ def bands(width: float = 0.35) -> Figure:
         ax.set(title=title, zlim=(-0.6, 0.6))
         ax.set_box_aspect((1, 1, 0.5), zoom=1.5)
         ax.set_axis_off()
-    return fig
+    alt = "Two line bundles over the circle: the cylinder, with transitions +1 and +1, and the Möbius band, with +1 and −1."
+    return described(fig, alt)

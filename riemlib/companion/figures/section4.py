@@ -11,6 +11,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
 
 from ...plot import CLASSES, GREY, NETWORKS, as_array, figure, scatter_classes
+from . import described
 
 LIGHT_GREY = "#999999"
 PAIRS = {"one class": CLASSES[2], "two classes": CLASSES[3]}  # the colour of a pair of points, by how many classes it comes from
@@ -33,7 +34,12 @@ def ellipse_field(sample, outlines, cut, plane, volume, *, radius: float) -> Fig
         _plane_axes(ax, plane)
     left.set_title(f"balls of radius ds = {radius:g} (output units)")
     right.set_title(r"volume density $\sqrt{\det g}$")
-    return fig
+    alt = (
+        f"The input plane with the two arms of the spiral. Left: {len(colours)} balls of radius {radius:g} on a grid, ellipses of very "
+        f"different shape; {int(as_array(cut).sum())} too long for the grid are cut, in grey. Right: the volume density, log10 from "
+        f"{density.min():.1f} to {density.max():.1f}, with dark curves where the network folds."
+    )
+    return described(fig, alt)
 
 
 def lengths(metric, euclidean, counts: Sequence[int], errors) -> Figure:
@@ -57,7 +63,12 @@ def lengths(metric, euclidean, counts: Sequence[int], errors) -> Figure:
     right.set_xticks(counts, [str(count) for count in counts], minor=False)
     right.minorticks_off()
     right.set_title("one line per layer (black: input, grey: output)")
-    return fig
+    alt = (
+        f"Left: the length of one arm is {float(metric[0]):.3g} by the metric at every layer; its Euclidean length goes from "
+        f"{float(euclidean[0]):.3g} to {float(euclidean[-1]):.3g}. Right: the error of chords falls as the square of the number of points, "
+        "at every layer."
+    )
+    return described(fig, alt)
 
 
 def preimages(first: Sequence, true: Sequence, centre, radii: Sequence[float], gaps: pd.DataFrame) -> Figure:
@@ -71,8 +82,8 @@ def preimages(first: Sequence, true: Sequence, centre, radii: Sequence[float], g
         left.plot(*_closed(curve).T, color=CLASSES[1], lw=1.3, ls="--")
     left.plot(*as_array(centre), "k+", ms=6)
     left.set(xlabel="$x^1$", ylabel="$x^2$", aspect="equal")
-    listed = ", ".join(f"{radius:g}" for radius in radii)
-    left.set_title(f"grey: ellipse of Eq. 13; dashed: true preimage\nsmall step, $\\varepsilon$ = {listed}")
+    every = ", ".join(f"{radius:g}" for radius in radii)
+    left.set_title(f"grey: ellipse of Eq. 13; dashed: true preimage\nsmall step, $\\varepsilon$ = {every}")
     for (name, table), colour in zip(gaps.groupby("network", sort=False), (*CLASSES[:2], LIGHT_GREY), strict=True):
         by_point = table.pivot(index="radius", columns="point", values="gap")
         right.loglog(by_point.index, by_point, color=colour, lw=0.5, alpha=0.6)
@@ -81,7 +92,15 @@ def preimages(first: Sequence, true: Sequence, centre, radii: Sequence[float], g
     right.set(xlabel=r"radius $\varepsilon$ at the output", ylabel=r"deviation / $\varepsilon$", ylim=(1e-9, 10))
     right.legend(loc="lower right")
     right.set_title("deviation of the ellipse, one line per point")
-    return fig
+    ends = gaps.loc[gaps["radius"] == gaps["radius"].min()].groupby("network", sort=False)["gap"].median()
+    alt = (
+        "Left: ellipse of Eq. 13 and true preimage about one point for the radii "
+        f"{every}; they part as the "
+        "radius grows. Right: their deviation over the radius, which goes to zero with it. Medians at the least radius: "
+        + "; ".join(f"{name}: {gap:.1g}" for name, gap in ends.items())
+        + "."
+    )
+    return described(fig, alt)
 
 
 def degenerate_directions(sample, plane, coordinate, centres, directions, *, bottleneck: int) -> Figure:
@@ -98,7 +117,12 @@ def degenerate_directions(sample, plane, coordinate, centres, directions, *, bot
     ax.add_collection(LineCollection(list(ends), colors="w", linewidths=1.0))
     scatter_classes(ax, sample.x, sample.label, 5.0)
     _plane_axes(ax, plane)
-    return fig
+    alt = (
+        f"The one coordinate of the bottleneck, layer {bottleneck}, as colours over the input plane with the spiral. Short "
+        "white lines, the "
+        "directions in which the metric is zero, follow its level lines."
+    )
+    return described(fig, alt)
 
 
 def successes(table: pd.DataFrame) -> Figure:
@@ -115,7 +139,9 @@ def successes(table: pd.DataFrame) -> Figure:
     ax.margins(y=0.1)
     ax.invert_yaxis()
     ax.xaxis.set_major_formatter(PercentFormatter(1.0))
-    return fig
+    counts = zip(table["condition"], table["count"], table["n"], strict=True)
+    alt = f"Seeds at 0.0 % error: {'; '.join(f'{condition} {count} of {n}' for condition, count, n in counts)}."
+    return described(fig, alt)
 
 
 def embedding_quality(table: pd.DataFrame) -> Figure:
@@ -141,7 +167,14 @@ def embedding_quality(table: pd.DataFrame) -> Figure:
     right.set_ylabel("rank correlation with position")
     shaded = Patch(color="#eeeeee", label="a neighbourhood reaches the other arm")
     fig.legend(handles=[*handles[: len(handles) // 2], shaded], loc="outside upper center", ncols=3)
-    return fig
+    best = table.groupby("components")[["accuracy", "correlation"]].max()
+    alt = (
+        "Embeddings by the number of neighbours. Left: accuracy of a linear classifier. Right: rank correlation with the "
+        "position on the arm. "
+        + " ".join(f"Best with {row.Index} components: {row.accuracy:.2f} and {row.correlation:.2f}." for row in best.itertuples())
+        + " Shaded: neighbourhoods that reach the other arm."
+    )
+    return described(fig, alt)
 
 
 def near_far(within, across, ratios: pd.DataFrame) -> Figure:
@@ -165,7 +198,15 @@ def near_far(within, across, ratios: pd.DataFrame) -> Figure:
     right.axhline(0, color=GREY, lw=0.7, ls=":")
     right.set_xticks(range(len(labels)), labels, fontsize=7)
     right.set_ylabel("median log₂ of learned / input distance,\nrelative to the median pair")
-    return fig
+    middles = ratios.groupby(["state", "pairs"], sort=False)["value"].median()
+    alt = (
+        "Left: distance at the output against distance in the input, for pairs of one class and of two classes. Right: log2 "
+        "ratio of learned "
+        "to input distance, a dot for each network. Medians: "
+        + "; ".join(f"{pairs} {state}: {value:.1f}" for (state, pairs), value in middles.items())
+        + "."
+    )
+    return described(fig, alt)
 
 
 def curvature(plane, gaussian, *, title: str) -> Figure:
@@ -176,7 +217,8 @@ def curvature(plane, gaussian, *, title: str) -> Figure:
     mesh = ax.pcolormesh(plane[..., 0], plane[..., 1], gaussian, cmap="PuOr", vmin=-top, vmax=top, shading="gouraud", rasterized=True)
     fig.colorbar(mesh, ax=ax, shrink=0.85, label="Gaussian curvature $K$ (output units$^{-2}$)")
     ax.set(xlabel="$x^1$", ylabel="$x^2$", aspect="equal", title=title)
-    return fig
+    alt = f"Gaussian curvature over the input plane, {title}: from {gaussian.min():.2g} to {gaussian.max():.2g}."
+    return described(fig, alt)
 
 
 def _closed(curve) -> np.ndarray:

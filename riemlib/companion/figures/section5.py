@@ -13,6 +13,7 @@ from torch import Tensor
 from ...bundles import act_on_metric
 from ...ellipsoids import balls, balls_of
 from ...plot import CLASSES, GREY, NETWORKS, figure, layer_grid, scatter_classes
+from . import described, listed
 
 VECTORS = (CLASSES[2], CLASSES[3])  # the first and the second vector of a frame
 INK = "#222222"
@@ -43,7 +44,11 @@ def one_class(frames: Tensor, metrics: Tensor, wrong: Tensor, names: Sequence[st
         loc="outside lower center",
         ncols=2,
     )
-    return fig
+    alt = (
+        f"{len(frames)} frames of one class of pairs. Above: in the tangent plane all have the same unit ball, a solid ellipse; with the "
+        "transposed convention the ellipse, dashed, changes. Below: the ball in the components of each frame."
+    )
+    return described(fig, alt)
 
 
 def frames_through_layers(
@@ -77,7 +82,12 @@ def frames_through_layers(
             ax.tick_params(labelsize=6)
     axes[0, 0].set_ylabel("coordinate frame of the input")
     axes[1, 0].set_ylabel("orthonormal frame and its ball")
-    return fig
+    alt = (
+        f"Frames at {len(at)} points of the spiral in layers {listed(layers)}. Above: the coordinate frame of the input, "
+        "pushed forward; its two "
+        "arrows come together. Below: the orthonormal frame, its arrows conjugate radii of the ball of the metric."
+    )
+    return described(fig, alt)
 
 
 def invertibility(ratio: Tensor, folds: pd.DataFrame) -> Figure:
@@ -96,7 +106,13 @@ def invertibility(ratio: Tensor, folds: pd.DataFrame) -> Figure:
     left.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     right.bar(layers, 100 * folds.groupby("layer")["square"].mean(), color=NETWORKS["C1"])
     right.set(xlabel="from layer", ylabel="networks that fold there (%)", xticks=layers)
-    return fig
+    alt = (
+        f"Left: smallest over largest singular value of the Jacobians by layer; medians {median.min():.2f} to "
+        f"{median.max():.2f}, the least "
+        f"{least.min():.1g}. Right: networks that fold, {100 * folds.groupby('layer')['square'].mean().min():.0f} to "
+        f"{100 * folds.groupby('layer')['square'].mean().max():.0f} % in a layer."
+    )
+    return described(fig, alt)
 
 
 def orientation_of_layer(before: Tensor, after: Tensor, determinant: Tensor, data: Sequence[Tensor], label: Tensor, layer: int) -> Figure:
@@ -114,7 +130,11 @@ def orientation_of_layer(before: Tensor, after: Tensor, determinant: Tensor, dat
         ax.set_aspect("equal", adjustable="datalim")
         ax.set(xlabel="$x^1$", ylabel="$x^2$")
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, markerscale=5)
-    return fig
+    alt = (
+        f"A square with the spiral in the coordinates of layers {layer} and {layer + 1}. The determinant is negative in "
+        f"{float(flipped.double().mean()):.0%} of it, in pink: after the layer this part lies turned over on the grey part."
+    )
+    return described(fig, alt)
 
 
 def error_covectors(coordinates: Sequence[Tensor], label: Tensor, at: Sequence[int], covectors: Sequence[Tensor]) -> Figure:
@@ -130,7 +150,12 @@ def error_covectors(coordinates: Sequence[Tensor], label: Tensor, at: Sequence[i
         _arrows(ax, x[at], -scale * p, [INK] * len(p), width=0.007)
         ax.margins(0.15)
         ax.tick_params(labelsize=6)
-    return fig
+    alt = (
+        f"One panel for each of the {len(coordinates)} layers: the spiral, with arrows at {len(at)} points along minus the "
+        "covector of the error, "
+        "in which the error falls."
+    )
+    return described(fig, alt)
 
 
 def adjoint_convergence(errors: pd.DataFrame, control: str) -> Figure:
@@ -150,7 +175,12 @@ def adjoint_convergence(errors: pd.DataFrame, control: str) -> Figure:
     ax.set_xticks(layers, [str(count) for count in layers])
     ax.minorticks_off()
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return fig
+    alt = (
+        f"Relative error of {listed(name for name in errors['quantity'].unique() if name != control)} against {layers[0]} to "
+        f"{layers[-1]} layers on "
+        f"logarithmic axes, parallel to a line of order 1. The control, {control}, does not fall."
+    )
+    return described(fig, alt)
 
 
 def _arrows(ax: Axes, at: Tensor, vectors: Tensor, colours: Sequence[str], width: float = 0.012) -> None:

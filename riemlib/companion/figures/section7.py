@@ -13,6 +13,7 @@ from torch import Tensor
 from ...data import Sample
 from ...metric import Geometry
 from ...plot import GREY, as_array, canvas, class_colour, figure, hyperplane, layer_grid, outlines, scatter_classes, square_limits
+from . import described
 
 
 def layers(net, sample, *, curve=None, shown: Sequence[int] | None = None, title: str = ""):
@@ -25,7 +26,12 @@ def layers(net, sample, *, curve=None, shown: Sequence[int] | None = None, title
     _panels(axes, net, sample, curve, 2.5, shown)
     _legend(axes[-1], sample.label)
     fig.suptitle(title)
-    return fig
+    alt = (
+        f"{title}. One panel for each layer from 0 to {len(net.weights)}: the two arms of the spiral in the coordinates of "
+        "that layer, in two "
+        "colours. In the last a dashed line shows where the readout is undecided."
+    )
+    return described(fig, alt)
 
 
 def untangling(net, sample, *, curve=None, particles: int = 8, title: str = ""):
@@ -47,7 +53,13 @@ def untangling(net, sample, *, curve=None, particles: int = 8, title: str = ""):
         ax.set(xlabel="layer $l$", ylabel=f"coordinate {a + 1}", xticks=range(0, len(images), 2))
     lower.suptitle("trajectories of the outlined particles", fontsize=9)
     fig.suptitle(title)
-    return fig
+    alt = (
+        f"{title}. One panel for each layer from 0 to {len(net.weights)}: the two arms of the spiral in the coordinates of "
+        "that layer, in two "
+        "colours; in the last a dashed line shows where the readout is undecided. Below: both coordinates of "
+        f"{particles} outlined points of each class against the layer."
+    )
+    return described(fig, alt)
 
 
 def _panels(axes, net, sample, curve, size: float, shown: Sequence[int]) -> None:
@@ -97,7 +109,11 @@ def metric_balls(
         points = np.concatenate([as_array(x), as_array(centre)])
         square_limits(ax, np.concatenate([points, _within_reach(as_array(balls).reshape(-1, 2), points)]), 0.04)
     fig.suptitle(title)
-    return fig
+    alt = (
+        f"{title}. One panel for each of {len(data.x)} layers: {len(centres.x[0])} balls of radius {radius:.3g} over the spiral. Ellipses "
+        "of different shapes at the input become circles of one size at the output."
+    )
+    return described(fig, alt)
 
 
 def _within_reach(curves: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -144,7 +160,13 @@ def true_balls(
     true = Patch(color="#dddddd", label="true preimage of the ball")
     fig.legend(handles=[first, true], loc="outside lower center", ncols=2)
     fig.suptitle(title)
-    return fig
+    share = [float((far <= radius).mean()) for far in as_array(distance)]
+    alt = (
+        f"{title}. {len(centres)} panels, one for each centre: the ellipse of Eq. 13 over the true preimage of the ball, in "
+        "grey, which fills "
+        f"{min(share):.0%} to {max(share):.0%} of its panel."
+    )
+    return described(fig, alt)
 
 
 def _legend(ax, label, *more) -> None:

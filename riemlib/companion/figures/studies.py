@@ -12,6 +12,7 @@ from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocat
 
 from ...plot import GREY, NETWORKS, as_array, figure
 from .. import statistics
+from . import described, listed
 
 ORDERED = ("#a6cee3", "#56a0d3", "#1f5fa8", "#0b2a5b")  # values in their order, light to dark
 TORN = "#D55E00"
@@ -36,7 +37,13 @@ def distributions(table: pd.DataFrame, *, ylabel: str, title: str = ""):
     handles = [Line2D([], [], marker="o", ls="", ms=4, mfc=face, mec=GREY, label=name) for name, face in dots.items()]
     handles.append(Line2D([], [], color="k", lw=1.4, label="median, 95 % interval"))
     fig.legend(handles=handles, loc="outside lower center", ncols=3)
-    return fig
+    medians = _middles(table, ["network"], "value")
+    alt = (
+        f"{ylabel} of each network, a dot each, filled at 0.0 % error. {title}. Medians: "
+        + ", ".join(f"{row.network} {row.middle:.3g}" for row in medians.itertuples())
+        + "."
+    )
+    return described(fig, alt)
 
 
 def strips(table: pd.DataFrame, base: Mapping[str, object], *, measure: str):
@@ -61,7 +68,11 @@ def strips(table: pd.DataFrame, base: Mapping[str, object], *, measure: str):
     _percent(axes[0, 0])
     axes[1, 0].set_ylim(bottom=0)
     _legend(fig, kinds, marker="o", ms=4)
-    return fig
+    alt = (
+        f"{SOLVED}, above, and the {measure}, below, of networks {listed(kinds)}, as one setting is changed at a time: "
+        f"{listed(setting.replace('_', ' ') for setting in settings)}. Dotted lines mark the base settings."
+    )
+    return described(fig, alt)
 
 
 def through_layers(panels: Mapping[str, pd.DataFrame], *, by: str = "network", log: Sequence[str] = (), mean: Sequence[str] = ()):
@@ -86,7 +97,21 @@ def through_layers(panels: Mapping[str, pd.DataFrame], *, by: str = "network", l
         if ylabel in mean:
             _percent(ax)
     _legend(fig, names, by=by, marker="o", ms=3)
-    return fig
+    alt = (
+        f"{listed(panels)} against the layer, for {listed(names)}. Last layer: "
+        + "; ".join(
+            f"{ylabel}: " + ", ".join(f"{name} {value:.3g}" for name, value in _last(table, by, ylabel in mean))
+            for ylabel, table in panels.items()
+        )
+        + "."
+    )
+    return described(fig, alt)
+
+
+def _last(table: pd.DataFrame, by: str, mean: bool):
+    """For each value of the column `by` the mean or the median at the last layer."""
+    values = table.loc[table["layer"] == table["layer"].max()].groupby(by, sort=False)["value"]
+    return (values.mean() if mean else values.median()).items()
 
 
 def positions(table: pd.DataFrame, reference: pd.DataFrame, *, measure: str):
@@ -108,7 +133,12 @@ def positions(table: pd.DataFrame, reference: pd.DataFrame, *, measure: str):
     axes[0, 1].set_ylabel(f"{measure} (median)")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside upper center", ncols=len(labels))
-    return fig
+    alt = (
+        f"{SOLVED}, left, and the {measure}, right, when the identity is left out in one layer, by that layer. Dashed lines: "
+        + ", ".join(f"{row.network} in all layers {row.middle:.0%}" for row in _middles(reference, ["network"], "solved").itertuples())
+        + "."
+    )
+    return described(fig, alt)
 
 
 def batches(table: pd.DataFrame, *, success: bool = False, log: Sequence[str] = ()):
@@ -142,7 +172,12 @@ def batches(table: pd.DataFrame, *, success: bool = False, log: Sequence[str] = 
         bottom.set_xticks(range(len(sizes)), [str(size) for size in sizes])
         bottom.set_xlabel("batch size")
     _legend(fig, kinds, marker="s", ms=4, mec="k", mew=0.5)
-    return fig
+    alt = (
+        f"{listed(measures)} against batch sizes {listed(sizes)}, for networks {listed(kinds)}: a row of panels for each "
+        "measure, a column each "
+        f"for {listed(matchings)}. A dot is a network, squares are medians with 95 % intervals."
+    )
+    return described(fig, alt)
 
 
 def _by_size(ax, rows: pd.DataFrame, sizes: Sequence[int], offset: float, colour: str, success: bool) -> None:
@@ -175,7 +210,12 @@ def shifts(comparisons: pd.DataFrame, *, xlabel: str):
             ax.set_ylim(len(kinds) - 0.5, -0.5)
             ax.set_title(f"{measure}, {matching}")
     fig.supxlabel(xlabel, fontsize=9)
-    return fig
+    alt = (
+        f"{xlabel}, with 95 % intervals: "
+        + "; ".join(f"{e.measure}, {e.matching}, {e.network} {e.median:.2g} [{e.low:.2g}, {e.high:.2g}]" for e in comparisons.itertuples())
+        + "."
+    )
+    return described(fig, alt)
 
 
 def refinement(gaps: pd.DataFrame, torn, parts: int):
@@ -193,7 +233,12 @@ def refinement(gaps: pd.DataFrame, torn, parts: int):
     ax.plot(stages, torn / torn[0], color=TORN, marker="s", ms=4, label="a map with a tear")
     ax.set(yscale="log", xticks=stages, xlabel=f"refinements, each {parts} times as fine", ylabel="largest gap, relative to the first")
     ax.legend(loc="lower left")
-    return fig
+    alt = (
+        f"Largest gap in the image of an arm, relative to the first, as the sampling is made {parts} times finer in each of "
+        f"{len(torn) - 1} "
+        f"refinements: it falls in proportion to the sampling for every network. In a map with a tear it stays at {torn[-1] / torn[0]:.2g}."
+    )
+    return described(fig, alt)
 
 
 def _middles(table: pd.DataFrame, by: Sequence[str], column: str) -> pd.DataFrame:
