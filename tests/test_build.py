@@ -337,20 +337,22 @@ def test_a_run_that_is_stopped_leaves_no_process_and_no_broken_file_and_the_next
             file.write("\n# %%\nimport time\n\nheld = open('../held', 'w')\nheld.write('x')\nheld.flush()\ntime.sleep(600)\n")
     before = {path: path.read_bytes() for path in copy.rglob("*.ipynb")}
     process = subprocess.Popen([sys.executable, "-c", RUN, str(copy)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    begun = b""
-    deadline = time.time() + 60
-    while begun != b"xx":
-        assert time.time() < deadline and process.poll() is None
-        time.sleep(0.05)
-        with contextlib.suppress(BlockingIOError):
-            begun += os.read(held, 2)
-    process.send_signal(number)
-    _, said = process.communicate(timeout=8)
-    deadline = time.time() + 4
-    while not ended(held):
-        assert time.time() < deadline
-        time.sleep(0.05)
-    os.close(held)
+    try:
+        begun, deadline = b"", time.time() + 60
+        while begun != b"xx":
+            assert time.time() < deadline and process.poll() is None
+            time.sleep(0.05)
+            with contextlib.suppress(BlockingIOError):
+                begun += os.read(held, 2)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=8)
+        deadline = time.time() + 4
+        while not ended(held):
+            assert time.time() < deadline
+            time.sleep(0.05)
+    finally:
+        process.kill()
+        os.close(held)
     running = copy / "build/full/running" / str(process.pid)
     assert process.returncode == code
     assert {path: path.read_bytes() for path in copy.rglob("*.ipynb") if path.parent != running} == before

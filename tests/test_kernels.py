@@ -87,7 +87,7 @@ def test_one_that_dies_twice_fails_with_a_clear_line_and_the_others_run(deaths, 
     out, err = capfd.readouterr()
     assert out.count(AGAIN) == 1 and err == ""
     (line,) = [line for line in out.splitlines() if "RuntimeError: its kernel died twice before the first cell (Kernel died" in line]
-    assert line.endswith("(why it died)")
+    assert line.endswith("; the last that its kernel wrote: why it died")
     assert connection(deaths.parent, "02_second")
     assert not (deaths.parent / "build/full/01_first.ipynb").exists()
 

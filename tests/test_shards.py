@@ -269,7 +269,7 @@ def test_workers_end_with_the_process_that_started_them(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=environment)
     wait_for((tmp_path / "begun").exists)
     process.kill()
-    process.communicate(timeout=5)
+    process.communicate(timeout=5)  # they look twice a second
 
 
 def wait_for(condition, seconds: float = 60) -> None:

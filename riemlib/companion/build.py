@@ -252,7 +252,7 @@ class Job:
             in_cell = isinstance(error, papermill.PapermillExecutionError)
             wrong = f"{error.ename}: {error.evalue}" if in_cell else f"{type(error).__name__}: {error}"
             if isinstance(error, RuntimeError) and log.exists() and (last := log.read_text(errors="replace").strip()):
-                wrong = f"{wrong.splitlines()[0]} ({last.splitlines()[-1]})"  # why the kernel died
+                wrong = f"{wrong.splitlines()[0]}; the last that its kernel wrote: {last.splitlines()[-1]}"
             if not started.ended:
                 self.result.unlink(missing_ok=True)
                 if beside.exists():
@@ -345,11 +345,12 @@ def execute(todo: Sequence[Job], jobs: int) -> list[Job]:
     """
     if not todo:
         return []
-    failures, started = [], kernels.Kernels()
+    failures, started, running = [], kernels.Kernels(), set()
     bar = tqdm(total=len(todo), desc="notebooks", leave=False, disable=None)  # None: where there is no terminal
     with own_folder(todo[0].folder) as own, bar, ThreadPoolExecutor(jobs) as threads:
-        running = {threads.submit(job.execute, own, started, bar=jobs == 1) for job in todo}
         try:
+            for job in todo:
+                running.add(threads.submit(job.execute, own, started, bar=jobs == 1))
             while running:
                 done, running = wait(running, LOOK, FIRST_COMPLETED)
                 for job, *how in (future.result() for future in done):
