@@ -47,7 +47,9 @@ class Balls:
     @property
     def condition_number(self) -> Float[Tensor, "*points"]:
         """The largest eigenvalue of g over the least: the squared ratio of the axes. Infinite where g is degenerate."""
-        return (self.axes[..., 0] / self.axes[..., -1]).square().masked_fill(self.axes[..., 0].isinf(), torch.inf)
+        infinite = self.axes[..., 0].isinf()
+        longest = self.axes[..., 0].masked_fill(infinite, 1.0)  # so that no gradient is NaN there
+        return (longest / self.axes[..., -1]).square().masked_fill(infinite, torch.inf)
 
     @property
     def log_volume(self) -> Float[Tensor, "*points"]:
