@@ -951,6 +951,7 @@ fields = {name: rl.geometry(trained, centres, eta).g[0] for name, eta in etas.it
 
 
 def balls_by(output="Euclidean", epsilon=0.02):
+    """Balls and volume density by one of the three output metrics."""
     balls = rl.balls(fields[output], epsilon)
     cut, axes = balls.axes[:, 0] > longest, balls.axes.clamp(max=longest)
     outlines = rl.Balls(axes, balls.directions).outline(centres, 33)

@@ -132,25 +132,30 @@ figure_2("d", kinds[3])
 # the button *train* trains it, with as many updates as the panels below. Look at the layer where the arms come apart.
 
 # %% tags=["nbval-skip"]
-from riemlib.companion.controls import play
-
 start = trained.trained(base)
-fitted = {(1, base.turns, start.typical_seed): start.network(start.typical_seed)}
-
-
-def spiral_by(order=1, turns=base.turns, seed=start.typical_seed):
-    at, state = replace(base, order=order, turns=turns), "trained" if (order, turns, seed) in fitted else "untrained"
-    net = fitted.get((order, turns, seed)) or at.template().redraw(seed).requires_grad_(False)
-    title, shown = f"C{order}, {turns:g} turns, seed {seed}, {state}", [2 * depth // 5, 7 * depth // 10, depth]
-    return section7.layers(net, at.sample(), curve=at.sample(2000), shown=shown, title=title)
+fitted = {(base, start.typical_seed): start.network(start.typical_seed)}
 
 
 def train(order, turns, seed):
-    at = replace(base, order=order, turns=turns, updates=brief)
-    how = {"batch_size": at.batch_size, "updates": at.updates, "learning_rate": at.learning_rate}
+    """Trains one network, and says how well it does."""
+    at = replace(base, order=order, turns=turns)
+    how = {"batch_size": at.batch_size, "updates": brief, "learning_rate": at.learning_rate}
     run = rl.fit(at.template(), at.sample(), seeds=[seed], **how)
-    fitted[order, turns, seed] = run.networks[0].requires_grad_(False)
+    fitted[at, seed] = run.networks[0].requires_grad_(False)
     return f"{brief} updates: {float(run.error[0]):.1%} of the points are misclassified"
+
+
+# %% tags=["nbval-skip"]
+from riemlib.companion.controls import play
+
+
+def spiral_by(order=1, turns=base.turns, seed=start.typical_seed):
+    """Three layers of a network of this order, trained if it was trained above."""
+    at = replace(base, order=order, turns=turns)
+    net = fitted.get((at, seed)) or at.template().redraw(seed).requires_grad_(False)
+    title = f"C{order}, {turns:g} turns, seed {seed}, {'trained' if (at, seed) in fitted else 'untrained'}"
+    shown = [2 * depth // 5, 7 * depth // 10, depth]
+    return section7.layers(net, at.sample(), curve=at.sample(2000), shown=shown, title=title)
 
 
 play(spiral_by, train, order=[0, 1, 2], turns=(0.5, 2.0, 0.25), seed=(0, max(seeds - 1, 99)))

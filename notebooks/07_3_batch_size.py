@@ -133,7 +133,8 @@ by_batch = {batch: study.trained(replace(base, batch_size=batch)).network(drawn)
 def layers_at(batch=300):
     """Three layers of the network that was trained with this batch size."""
     error = select(study.runs, network="C1", points=base.points, updates=updates, batch_size=batch, seed=drawn)["error"]
-    title, shown = f"batch {batch}, C1, seed {drawn}, error {error.item():.1%}", [2 * depth // 5, 7 * depth // 10, depth]
+    title = f"batch {batch}, C1, seed {drawn}, error {error.item():.1%}"
+    shown = [2 * depth // 5, 7 * depth // 10, depth]
     return section7.layers(by_batch[batch], sample, curve=curve, shown=shown, title=title)
 
 
