@@ -14,13 +14,16 @@ endif
 PY := $(VENV)/bin/python
 TESTED := build/test
 
-.PHONY: help paper test check lab site bench clean install
+.PHONY: help paper publish test check lab site bench clean install
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
 paper: install  ## run the paper: execute the notebooks that changed, gather claims and figures in build/ (PROFILE=quick: few seeds; SCHEDULER=tcp://…: on dask)
 	$(PY) -m riemlib run --profile $(PROFILE) --jobs $(JOBS) $(if $(SCHEDULER),--scheduler $(SCHEDULER))
+
+publish: install  ## for maintainers: carry the full run in build/full, and edits of prose, to notebooks/ and README.md
+	$(PY) -m riemlib publish
 
 test: lint speed  ## everything CI checks: lint, tests, the committed notebooks, and every notebook twice at the quick profile
 	$(PY) -m riemlib check

@@ -129,7 +129,7 @@ def project(tmp_path) -> Path:
 def finished(tmp_path_factory) -> Path:
     """The toy project after a full run, to look at or to copy."""
     root = toy(tmp_path_factory.mktemp("finished"))
-    assert build.run(root) == 0
+    assert build.run(root) == 0 and build.publish(root) == 0
     return root
 
 
@@ -204,7 +204,7 @@ def test_a_change_of_code_runs_what_depends_on_it(copy, capsys):
     edit(copy / "notebooks/01_first.py", "seeds: int = 4", "seeds: int = 5")
     assert stale(copy) == ["01_first"]
     assert ran(copy, capsys) == ["01_first", "00_overview"]  # the claims differ: the overview too
-    assert build.check(copy) == []
+    assert build.publish(copy) == 0 and build.check(copy) == []
 
 
 ALL = ["00_overview", "01_first", "02_second"]
@@ -366,7 +366,7 @@ def test_a_run_that_is_stopped_leaves_no_process_and_no_broken_file_and_the_next
     for name in ("01_first", "02_second"):
         edit(copy / f"notebooks/{name}.py", "open('../held', 'w')", "open('../other', 'w')")
     assert sorted(ran(copy, capsys, jobs=2)) == ["01_first", "02_second"]
-    assert build.check(copy) == [] and not running.exists()
+    assert build.publish(copy) == 0 and build.check(copy) == [] and not running.exists()
 
 
 def ended(pipe: int) -> bool:
@@ -584,11 +584,31 @@ def test_publish_carries_a_full_run_and_fills_the_readme(copy, finished, capsys)
     edit(copy / "notebooks/02_second.py", "import time", "import time  # to wait")
     said = published(copy, capsys)
     assert said["01_first"] == "now has the run in build/full" and said["README.md"] == "updated"
-    assert said["02_second"] == "now has the run in build/full and the text of its source"
+    assert said["02_second"] == "now has the text of its source"  # its run shows what is published
+    assert nbformat.read(path, as_version=4).metadata.riemlib.seconds == 1e6
     assert build.check(copy) == []
     for name in ("README.md", "notebooks/01_first.ipynb", "notebooks/figure_1.png"):
         assert (copy / name).read_bytes() == (finished / name).read_bytes()
     assert set(published(copy, capsys).values()) == {"is up to date"}
+
+
+def test_publish_carries_a_run_that_shows_something_else(copy, capsys):
+    """On another machine digits may differ, with the same code: then the whole run is carried, so that its notebooks fit together."""
+    result = copy / "build/full/02_second.ipynb"
+    nb = nbformat.read(result, as_version=4)
+    nb.cells[-1].outputs[0].text = "zweite\n"
+    build.write(nb, result, {**nb.metadata.riemlib, "outputs": build.hashed(build.outputs(nb))})
+    assert published(copy, capsys)["02_second"] == "now has the run in build/full"
+    assert text(copy / "notebooks/02_second.ipynb") == "zweite\n" and build.check(copy) == []
+
+
+def test_a_run_leaves_tracked_files_alone_and_says_how_it_compares(copy, capsys):
+    edit(copy / "notebooks/02_second.py", "print('second')", "print('other')")
+    before = {path: path.read_bytes() for path in (copy / "notebooks").iterdir()} | {copy / "README.md": (copy / "README.md").read_bytes()}
+    assert build.run(copy) == 0
+    assert {path: path.read_bytes() for path in before} == before
+    assert "1 of 1 verdicts agree, 1 records are equal to the digit" in capsys.readouterr().out
+    assert "gauge" in (copy / "build/compare.html").read_text()
 
 
 def test_publish_carries_no_run_of_other_code(copy, capsys):

@@ -59,12 +59,3 @@ def test_networks_that_are_drawn_are_read_from_the_stamps(tmp_path):
     old = [notebook(tmp_path / "a", "01.ipynb", {ledger.STAMP: {"drawn": {"Figure 1": 3, "Figure 3": 0}}})]
     new = [notebook(tmp_path / "b", "01.ipynb", {ledger.STAMP: {"drawn": {"Figure 1": 3, "Figure 3": 5, "Figure 4": 1}}})]
     assert compare.other_networks(compare.drawn(old), compare.drawn(new)) == ["Figure 3 draws seed 5 here, seed 0 as published"]
-
-
-def test_the_published_notebooks_agree_with_themselves(tmp_path):
-    record = {ledger.MIME: claim("gauge", source="ours", section="ours", statement="s", protocol="", share=[0.5, 0.4, 0.6])}
-    notebook(tmp_path / "notebooks", "01_first.ipynb", record)
-    notebook(tmp_path / "build", "01_first.ipynb", record)
-    said, page = compare.against_published(tmp_path, tmp_path / "build", ["01_first", "02_missing"])
-    assert said == ["Compared with the published run: 1 of 1 verdicts agree, 1 records are equal to the digit."]
-    assert page.startswith("<!DOCTYPE html>")

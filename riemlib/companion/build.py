@@ -1,9 +1,9 @@
 """From notebook sources to the executed notebooks that a reader opens: what `python -m riemlib run`, `check` and `publish` do.
 
-`notebooks/NAME.py` is a source (jupytext, py:percent). `run` executes what is out of date with papermill into BUILD/PROFILE/NAME.ipynb.
-At the full profile it publishes the result beside its source. A result carries a stamp: a digest of all that decides its outputs (the
-notebook's code and parameters, the modules of riemlib that it uses, the locked packages, the claims that it decides), and a digest of the
-outputs. Comments, docstrings and prose change no digest.
+`notebooks/NAME.py` is a source (jupytext, py:percent). `run` executes what is out of date with papermill into BUILD/PROFILE/NAME.ipynb, and
+compares a full run with the published one. `publish` carries it to notebooks/. A result carries a stamp: a digest of all that decides its
+outputs (the notebook's code and parameters, the modules of riemlib that it uses, the locked packages, the claims that it decides), and a
+digest of the outputs. Comments, docstrings and prose change no digest.
 """
 
 import ast
@@ -27,7 +27,7 @@ import yaml
 from nbformat import NotebookNode
 from tqdm.auto import tqdm
 
-from . import index, kernels, ledger, progress
+from . import compare, index, kernels, ledger, progress
 from .files import renamed_to
 from .processes import is_alive
 from .provenance import ROOT, canonical, code_used, hashed
@@ -278,7 +278,8 @@ def environment(**values: str) -> Iterator[None]:
 def run(root: Path = ROOT, profile: str = "full", build: Path | None = None, only: Sequence[str] = (), jobs: int = 1) -> int:
     """Executes every notebook that is out of date (of those in `only`, where given), and gathers claims and figures in `build`.
 
-    A result is up to date where its stamp is that of today's code and it is no older than its source. Returns 0, or 1 where one failed.
+    A result is up to date where its stamp is that of today's code and it is no older than its source. Tracked files stay as they are.
+    Returns 0, or 1 where one failed.
     Errors: ValueError for an unknown notebook, profile or quick parameter, or no jobs; then nothing runs.
     """
     if jobs < 1:
@@ -298,12 +299,6 @@ def run(root: Path = ROOT, profile: str = "full", build: Path | None = None, onl
         todo += after
 
     done = [path for path in (folder / f"{name}.ipynb" for name in sorted(chosen)) if path.exists()]
-    if profile == "full" and build == root.resolve() / "build":
-        for path in done:
-            copied(path, root / "notebooks" / path.name)
-        done = [root / "notebooks" / path.name for path in done]
-        if not failures:
-            front_page(root)
     decided = collect(root, folder, build)
     if failures:
         print(f"{len(failures)} of {len(chosen)} notebooks failed; the traceback is in")
@@ -311,10 +306,22 @@ def run(root: Path = ROOT, profile: str = "full", build: Path | None = None, onl
         return 1
     if not todo:
         print(f"nothing to do: {len(done)} notebooks are up to date at the {profile} profile")
-    print("To read, in this order (on any code host or with `make lab`):")
+    print("To read, in this order (with `make lab`, or any reader of notebooks):")
     print(*(f"  {relative(path)}" for path in done), sep="\n")
     print(f"Decided claims ({decided}): {relative(build / 'claims.json')}. Figures: {relative(build / 'figures')}")
+    if profile == "full":
+        print(*compared(root, folder, build), sep="\n")
     return 0
+
+
+def compared(root: Path, folder: Path, build: Path) -> list[str]:
+    """How the results in `folder` compare with the published ones, in lines; claim by claim in `build`/compare.html."""
+    here = [path for path in (folder / f"{name}.ipynb" for name in names(root)) if path.exists()]
+    published = [path for path in (root / "notebooks" / path.name for path in here) if path.exists()]
+    changes = compare.compare(*(ledger.gather(filter(opened, paths)) for paths in (published, here)))
+    networks = compare.other_networks(*(compare.drawn(filter(opened, paths)) for paths in (published, here)))
+    replaced(build / "compare.html", compare.page(changes, networks))
+    return [*compare.lines(changes, networks), f"Claim by claim: {relative(build / 'compare.html')}"]
 
 
 def selected(root: Path, profile: str, only: Sequence[str]) -> list[str]:
@@ -442,19 +449,26 @@ def publish_one(root: Path, name: str) -> str:
     current = [(file, nb) for file, nb in found if not list(stale(root, name, nb))]
     if not current:
         return f"left alone: {next(stale(root, name, found[-1][1]))}"
-    file, old = current[0]
-    new = source(root, name)
-    carried = file == result and stamp(path) != old.metadata.riemlib
-    edited = bool(list(differences(new, old)))
-    if edited:
-        for cell, ran in zip(code_cells(new), code_cells(old), strict=True):
-            cell.update(outputs=ran.outputs, execution_count=ran.execution_count)
-        marks, new.metadata = old.metadata.riemlib, old.metadata
-        write(new, file, marks)
-    if file == result:
+    new, edited = source(root, name), False
+    for file, old in current:
+        if list(differences(new, old)):
+            for cell, ran in zip(code_cells(new), code_cells(old), strict=True):
+                cell.update(outputs=ran.outputs, execution_count=ran.execution_count)
+            marks, new.metadata = old.metadata.riemlib, old.metadata
+            write(new, file, marks)
+            new, edited = source(root, name), True
+    file, nb = current[0]
+    carried = file == result and {shown(nb)} != {shown(other) for other_file, other in current if other_file == path}
+    if carried:  # what is published stays where the run shows the same
         copied(result, path)
     said = ["the run in build/full"] * carried + ["the text of its source"] * edited
     return f"now has {' and '.join(said)}" if said else "is up to date"
+
+
+def shown(nb: NotebookNode) -> str:
+    """A digest of what the outputs of a notebook show, without what changes from run to run: the run time, and the commit."""
+    text = json.dumps(outputs(nb), sort_keys=True)
+    return hashed(re.sub(r"took \d+ s|commit \w+\+?|'commit': '\w+\+?'|\"commit\": \"\w+\+?\"", "", text))
 
 
 def front_page(root: Path) -> bool:

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import ledger
 from .ledger import STAMP
 
 STYLE = "body{font-family:sans-serif;max-width:70em;margin:2em auto;padding:0 1em}td,th{text-align:left;vertical-align:top;padding:.3em}"
@@ -34,7 +33,7 @@ class Change:
 
     @property
     def identical(self) -> bool:
-        return self.agrees and not self.numbers and self.published["reason"] == self.here["reason"]
+        return self.agrees and not self.numbers and self.published.get("reason") == self.here.get("reason")
 
 
 def compare(published: Sequence[Mapping], here: Sequence[Mapping]) -> list[Change]:
@@ -92,8 +91,8 @@ def lines(changes: Sequence[Change], networks: Sequence[str]) -> list[str]:
     agree, identical = sum(change.agrees for change in changes), sum(change.identical for change in changes)
     found = [f"Compared with the published run: {agree} of {len(changes)} verdicts agree, {identical} records are equal to the digit."]
     found += [
-        f"  {change.claim}: {change.here['verdict']} here ({change.here['reason']}); published: "
-        f"{change.published['verdict']} ({change.published['reason']})"
+        f"  {change.claim}: {change.here['verdict']} here ({change.here.get('reason')}); published: "
+        f"{change.published['verdict']} ({change.published.get('reason')})"
         for change in changes
         if not change.agrees
     ]
@@ -123,15 +122,6 @@ def page(changes: Sequence[Change], networks: Sequence[str]) -> str:
         f"<title>This run and the published one</title><style>{STYLE}</style></head><body>"
         f"<h1>This run and the published one</h1>{top}<table>{head}{''.join(rows)}</table></body></html>\n"
     )
-
-
-def against_published(root: Path, folder: Path, names: Sequence[str]) -> tuple[list[str], str]:
-    """`lines` and `page` for the results in `folder` and the notebooks of a project."""
-    here = [file for file in (folder / f"{name}.ipynb" for name in names) if file.exists()]
-    published = [file for file in (root / "notebooks" / file.name for file in here) if file.exists()]
-    changes = compare(ledger.gather(published), ledger.gather(here))
-    networks = other_networks(drawn(published), drawn(here))
-    return lines(changes, networks), page(changes, networks)
 
 
 def _is_number(value) -> bool:
