@@ -120,8 +120,9 @@ def test_the_verdicts_come_first_and_only_where_there_are_any(parsed, name):
 def test_folded_cells_hold_no_mathematics(parsed, name):
     folded = [cell.select_one(".cell_input").text for cell in parsed[f"notebooks/{name}.html"].select(".tag_hide-input")]
     assert not [cell for cell in folded if "decide(" in cell]
-    first = [entry for entry in index.entries() if entry.notebook == name and not entry.function.startswith("companion")]
-    assert not [(entry, cell) for cell in folded for entry in first if index.calls(entry, index.called([cell]))]
+    equations = [entry for entry in index.entries() if entry.notebook == name and not entry.function.startswith("companion")]
+    called = index.called(folded)
+    assert not [(entry, index.calls(entry, called)) for entry in equations if index.calls(entry, called)]
     shown = [cell.text for cell in parsed[f"notebooks/{name}.html"].select(".cell:not(.tag_hide-input) .cell_input")]
     assert not [cell for cell in shown if all(re.match("import |from |$", line) for line in cell.splitlines())]
 

@@ -54,7 +54,7 @@ def sources(root: Path) -> Iterator[tuple[str, str]]:
     claims = ledger.gather(root / "notebooks" / f"{name}.ipynb" for name in notebooks)
     for name, nb in notebooks.items():
         yield f"notebooks/{name}.ipynb", nbformat.writes(page(nb, name, titles[name], places, root))
-    yield "equations.md", equation_page(places, root)
+    yield "equations.md", equation_page(places, titles, root)
     yield "index.md", front_page((root / "README.md").read_text(encoding="utf-8"), titles, ledger.summary(claims), root)
 
 
@@ -105,13 +105,14 @@ def first_calls(notebooks: Mapping[str, NotebookNode], root: Path) -> Places:
     return {entry: (entry.notebook, positions[0]) for entry, positions in found.items() if positions}
 
 
-def equation_page(places: Places, root: Path) -> str:
+def equation_page(places: Places, titles: Mapping[str, str], root: Path) -> str:
     """The index of equations. Each line links to the cell that calls its function, and that cell links back to it."""
     lines = [f"| {' | '.join(index.HEAD)} |", "|---" * len(index.HEAD) + "|"]
     for entry, place in places.items():
         file = definition(root, f"{PACKAGE}.{entry.function}")[1].relative_to(root).as_posix()
-        cell = f"[{entry.notebook}](#{anchor(*place)})"
-        lines.append(f"| [{entry.equation}]{{#{line(entry)}}} | {entry.statement} | [{entry.function}]({file}) | {cell} |")
+        function = re.sub(r"([._])", r"\1<wbr>", entry.function)  # a long name may break there
+        cell = f"[{titles[entry.notebook].split()[0]}](#{anchor(*place)})"
+        lines.append(f"| [{entry.equation}]{{#{line(entry)}}} | {entry.statement} | [{function}]({file}) | {cell} |")
     told = "Where each equation is in the code, and the first cell that calls it. `help(riemlib)` shows the same table."
     return "\n".join(["# Equations", "", told, "", *lines, ""])
 

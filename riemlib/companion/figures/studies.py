@@ -69,7 +69,7 @@ def strips(table: pd.DataFrame, base: Mapping[str, object], *, measure: str):
     axes[1, 0].set_ylim(bottom=0)
     _legend(fig, kinds, marker="o", ms=4)
     alt = (
-        f"{SOLVED}, above, and the {measure}, below, of networks {listed(kinds)}, as one setting is changed at a time: "
+        f"Above, {SOLVED}, below, the {measure}, of networks {listed(kinds)}, as one setting is changed at a time: "
         f"{listed(setting.replace('_', ' ') for setting in settings)}. Dotted lines mark the base settings."
     )
     return described(fig, alt)
@@ -100,7 +100,7 @@ def through_layers(panels: Mapping[str, pd.DataFrame], *, by: str = "network", l
     alt = (
         f"{listed(panels)} against the layer, for {listed(names)}. Last layer: "
         + "; ".join(
-            f"{ylabel}: " + ", ".join(f"{name} {value:.3g}" for name, value in _last(table, by, ylabel in mean))
+            f"{ylabel}: " + ", ".join(f"{value:.3g} for {name}" for name, value in _last(table, by, ylabel in mean))
             for ylabel, table in panels.items()
         )
         + "."
@@ -134,7 +134,7 @@ def positions(table: pd.DataFrame, reference: pd.DataFrame, *, measure: str):
     handles, labels = axes[0, 0].get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside upper center", ncols=len(labels))
     alt = (
-        f"{SOLVED}, left, and the {measure}, right, when the identity is left out in one layer, by that layer. Dashed lines: "
+        f"Left, {SOLVED}, right, the {measure}, when the identity is left out in one layer, by that layer. Dashed lines: "
         + ", ".join(f"{row.network} in all layers {row.middle:.0%}" for row in _middles(reference, ["network"], "solved").itertuples())
         + "."
     )
@@ -210,9 +210,10 @@ def shifts(comparisons: pd.DataFrame, *, xlabel: str):
             ax.set_ylim(len(kinds) - 0.5, -0.5)
             ax.set_title(f"{measure}, {matching}")
     fig.supxlabel(xlabel, fontsize=9)
+    away = comparisons[(comparisons["low"] > 0) | (comparisons["high"] < 0)]
     alt = (
-        f"{xlabel}, with 95 % intervals: "
-        + "; ".join(f"{e.measure}, {e.matching}, {e.network} {e.median:.2g} [{e.low:.2g}, {e.high:.2g}]" for e in comparisons.itertuples())
+        f"{xlabel}. Of {len(comparisons)} effects these have a 95 % interval without 0: "
+        + ("; ".join(f"{e.measure}, {e.matching}, {e.network}: {e.median:.2g}" for e in away.itertuples()) or "none")
         + "."
     )
     return described(fig, alt)
