@@ -947,14 +947,14 @@ p, coarse = trained(centres).softmax(1), slice(None, None, 5)
 scores, density = W - (p @ W)[:, None], volume.view(201, 201)[coarse, coarse]
 etas = {"Euclidean": None, "logit": W.mT @ W, "Fisher": scores.mT @ (p[..., None] * scores)}
 volumes = {"Euclidean": density, "logit": density * torch.linalg.det(W).abs(), "Fisher": torch.full_like(density, 1e-6)}
-fields = {name: rl.geometry(trained, centres, eta).g[0] for name, eta in etas.items()}
+fields = {name: rl.geometry(trained, centres, eta) for name, eta in etas.items()}
 
 
 def balls_by(output="Euclidean", epsilon=0.02):
     """Balls and volume density by one of the three output metrics."""
-    balls = rl.balls(fields[output], epsilon)
+    balls = fields[output].balls(epsilon)[0]
     cut, axes = balls.axes[:, 0] > longest, balls.axes.clamp(max=longest)
-    outlines = rl.Balls(axes, balls.directions).outline(centres, 33)
+    outlines = replace(balls, axes=axes).outline(centres, 33)
     return section4.ellipse_field(sample, outlines, cut, plane[coarse, coarse], volumes[output], radius=epsilon)
 
 
