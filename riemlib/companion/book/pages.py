@@ -55,7 +55,7 @@ def sources(root: Path) -> Iterator[tuple[str, str]]:
     for name, nb in notebooks.items():
         yield f"notebooks/{name}.ipynb", nbformat.writes(page(nb, name, titles[name], places, root))
     yield "equations.md", equation_page(places, titles, root)
-    yield "index.md", front_page((root / "README.md").read_text(encoding="utf-8"), titles, ledger.summary(claims), root)
+    yield "index.md", front_page((root / "README.md").read_text(encoding="utf-8"), notebooks, ledger.summary(claims), root)
 
 
 def linked_files(text: str, root: Path) -> set[str]:
@@ -67,13 +67,13 @@ def linked_files(text: str, root: Path) -> set[str]:
 # The front page.
 
 
-def front_page(readme: str, titles: Mapping[str, str], summary: str, root: Path) -> str:
+def front_page(readme: str, names: Iterable[str], summary: str, root: Path) -> str:
     """README.md, with links in place of its two long tables, and the list of pages at its end."""
     text = between(readme, "ledger", f"{summary} [The ledger](notebooks/00_overview.ipynb) has them all.")
     text = between(text, "equations", "[The index of equations](equations.md) is a page of its own.")
     text = re.sub(r"\]\(([\w/]+)\)", lambda link: f"]({link[1]}/__init__.py)" if (root / link[1]).is_dir() else link[0], text)
-    listed = "\n".join(f"{heading} <notebooks/{name}>" for name, heading in titles.items())
-    return f"{text}\n\n```{{toctree}}\n:hidden:\n\n{listed}\nEquations <equations>\n```\n"
+    listed = "\n".join([*(f"notebooks/{name}" for name in names), "equations"])
+    return f"{text}\n\n```{{toctree}}\n:hidden:\n\n{listed}\n```\n"
 
 
 def between(text: str, mark: str, new: str) -> str:
