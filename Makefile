@@ -43,9 +43,8 @@ lint: install
 speed: install
 	$(PY) -m pytest -q -m speed
 
-lab: install  ## JupyterLab; a notebook and its source .py open as one
-	$(PY) -m jupytext_config --settings-file build/lab/labconfig/default_setting_overrides.json set-default-viewer python
-	JUPYTER_CONFIG_PATH=$(CURDIR)/build/lab $(PY) -m jupyter lab notebooks
+lab: install  ## JupyterLab on a working copy of the notebooks in build/lab (EDIT=1: on notebooks/ itself, for maintainers)
+	$(PY) -m riemlib lab $(if $(EDIT),--edit)
 
 site: install  ## the committed notebooks as a book in build/site
 	$(PY) -m riemlib.companion.book build/site

@@ -242,7 +242,7 @@ def panel_of(monkeypatch, tmp_path, untyped):
         panels = []
         monkeypatch.setattr(controls, "play", lambda draw, *buttons, **given: panels.append(Panel(draw, buttons, given)))
         modules = {module.__name__.split(".")[-1]: module for module in (section1, section2, section3, section4, section5, section7)}
-        names = {"rl": rl, "torch": torch, "limits": limits, **modules, **NOTEBOOKS[name][0]()}
+        names = {"rl": rl, "torch": torch, "limits": limits, "replace": replace, **modules, **NOTEBOOKS[name][0]()}
         exec(compile("\n".join(control_cells(name)), name, "exec"), names)
         (panel,) = panels
         return panel

@@ -35,6 +35,7 @@ from .provenance import ROOT, canonical, code_used, hashed
 PROFILES = ("full", "quick")
 FRONT = "figure_1.png"  #: the figure README.md opens with
 LAST = "00_overview", "10_errata"  #: they show the ledger of the other notebooks, so they run after them
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  #: what a kernel's libraries read
 LOOK = 0.3  #: seconds between two looks at how far the studies are
 DAMAGED = "is damaged: make paper"
 
@@ -228,8 +229,8 @@ class Job:
         """The file in `own` where a study in its kernel says how far it is."""
         return own / f"{self.name}.progress"
 
-    def execute(self, own: Path, started: kernels.Kernels, bar: bool) -> tuple["Job", float, str, list[str]]:
-        """Runs it in the notebooks' folder, in its own kernel, by way of the folder `own` of this run.
+    def execute(self, own: Path, started: kernels.Kernels, threads: int, bar: bool) -> tuple["Job", float, str, list[str]]:
+        """Runs it in the notebooks' folder, in its own kernel with so many threads, by way of the folder `own` of this run.
 
         Returns itself, the seconds it took, what went wrong, and notes.
         """
@@ -237,6 +238,7 @@ class Job:
         start, wrong, notes = time.perf_counter(), "", []
         path = os.pathsep.join(filter(None, [str(self.root), os.environ.get("PYTHONPATH")]))
         variables = {"RIEMLIB_BUILD": str(self.folder), "RIEMLIB_PROGRESS": str(self.told(own)), "PYTHONPATH": path, "TQDM_DISABLE": "1"}
+        variables |= {name: os.environ.get(name, str(threads)) for name in THREADS}
         try:
             nb, log = source(self.root, self.name), own / f"{self.name}.log"
             manager = started.manager(self.root / "notebooks", variables, log)
@@ -354,10 +356,11 @@ def execute(todo: Sequence[Job], jobs: int) -> list[Job]:
         return []
     failures, started, running = [], kernels.Kernels(), set()
     bar = tqdm(total=len(todo), desc="notebooks", leave=False, disable=None)  # None: where there is no terminal
+    share = max(1, (os.cpu_count() or 1) // jobs)  # two kernels that use all cores slow each other down many times
     with own_folder(todo[0].folder) as own, bar, ThreadPoolExecutor(jobs) as threads:
         try:
             for job in todo:
-                running.add(threads.submit(job.execute, own, started, bar=jobs == 1))
+                running.add(threads.submit(job.execute, own, started, share, bar=jobs == 1))
             while running:
                 done, running = wait(running, LOOK, FIRST_COMPLETED)
                 for job, *how in (future.result() for future in done):
