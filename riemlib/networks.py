@@ -117,7 +117,7 @@ class CkNetwork(nn.Module):
                 why = "shared weights" if shared else f"order {self.orders[l]}"
                 raise ValueError(f"widths change from {a} to {b} at layer {l + 1}, which has {why}; only order 0 may change the width")
         self.activation = pointwise(activation)
-        self.shared = bool(shared)
+        self.shared = checks.truth("shared", shared)
         self.stencils = []
         self.entries = [1]  # of the state, at each of the L + 1 layers
         for k, h in zip(self.orders, self.steps, strict=True):
