@@ -63,7 +63,7 @@ FIELDS = {
 MAPS = {
     "sine": torch.sin,
     "a norm": lambda x: x.square().sum(1),
-    "of one point": lambda p: torch.outer(p, p),
+    "of one point": lambda p: torch.outer(p.flatten(), p.flatten()),
     "a scalar of one point": lambda p: p.cos().prod(),
     "a module": torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Softmax(1)),
     "coupled": lambda x: x - x.mean(0),
