@@ -63,7 +63,7 @@ def act_on_metric(h: Float[Tensor, "... image dim"], g: Float[Tensor, "... _ _"]
     tensor([0.2500, 0.2500])
     """
     g = checks.metric("g", g)
-    h = checks.tensor("h", h, "(..., d', d)") if inverse else _matrices("h", h)
+    h = checks.tensor("h", h, "(..., d', d)") if checks.truth("inverse", inverse) else _matrices("h", h)
     if h.ndim < 2 or h.shape[-2] != g.shape[-1]:
         raise ValueError(f"h has shape {tuple(h.shape)}, g {tuple(g.shape)}; h (..., d', d) and g (..., d', d') are needed")
     _fit_together("h", h, "g", g)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,9 +24,16 @@ def integer(name: str, value, least: int) -> int:
 
 def integers(name: str, values, least: int) -> tuple[int, ...]:
     """Several of them."""
-    if not isinstance(values, Iterable):
+    if not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0:
         raise TypeError(f"{name} is {values!r} ({type(values).__name__}); a sequence of integers is needed")
     return tuple(integer(name, value, least) for value in values)
+
+
+def truth(name: str, value) -> bool:
+    """`value`, refused unless it is true or false."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} is {value!r} ({type(value).__name__}); True or False is needed")
+    return bool(value)
 
 
 def seed(value) -> int:
@@ -66,6 +74,8 @@ def device(value) -> torch.device:
 
 def per_layer(name: str, value, depth: int) -> list:
     """One value for each of `depth` layers: a list of so many, or one value that serves all."""
+    if isinstance(value, Tensor) and (value.layout != torch.strided or value.device.type == "meta"):
+        raise TypeError(f"{name} is a tensor of layout {value.layout} on {value.device}; numbers that can be read are needed")
     value = value.tolist() if hasattr(value, "tolist") else value
     if not isinstance(value, Sequence):
         return [value] * depth

@@ -112,12 +112,12 @@ class CkNetwork(nn.Module):
         self.orders = tuple(checks.integer("order", k, 0) for k in checks.per_layer("order", order, depth))
         most = 1e300 ** (1 / max(1, min(depth, max(self.orders))))  # a stencil holds powers of the step
         self.steps = tuple(checks.real("step", h, most=most) for h in checks.per_layer("step", step, depth))
+        self.shared = shared = checks.truth("shared", shared)
         for l, (a, b) in enumerate(pairwise(self.widths)):
             if a != b and (shared or self.orders[l] > 0):
                 why = "shared weights" if shared else f"order {self.orders[l]}"
                 raise ValueError(f"widths change from {a} to {b} at layer {l + 1}, which has {why}; only order 0 may change the width")
         self.activation = pointwise(activation)
-        self.shared = bool(shared)
         self.stencils = []
         self.entries = [1]  # of the state, at each of the L + 1 layers
         for k, h in zip(self.orders, self.steps, strict=True):

@@ -63,7 +63,7 @@ FIELDS = {
 MAPS = {
     "sine": torch.sin,
     "a norm": lambda x: x.square().sum(1),
-    "of one point": lambda p: torch.outer(p, p),
+    "of one point": lambda p: torch.outer(p.flatten(), p.flatten()),
     "a scalar of one point": lambda p: p.cos().prod(),
     "a module": torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Softmax(1)),
     "coupled": lambda x: x - x.mean(0),
@@ -230,7 +230,7 @@ def right_balls(ball, g, radius):
     size = torch.linalg.eigvalsh(g)[..., -1:].clamp(min=1e-300)
     values = (radius / axes).square()  # of the metric along the axes
     along = torch.einsum("...ai,...ab,...bi->...i", directions, g, directions)
-    if finite(values, size) and float(size.max()) < 1e150 and (radius < 1e150):
+    if finite(values, size) and float(size.max()) < 1e150 and float(radius) < 1e150:
         assert ((along - values).abs() <= 1e-9 * size).all()
 
 
@@ -241,7 +241,7 @@ def right_balls_of(ball, P, radius):
     lost = P.shape[-1] - values.shape[-1]
     sure = values > 1e-9 * values[..., -1:]
     assert ball.axes[..., :lost].isinf().all()
-    if P.dtype == torch.float64 and 1e-150 < radius < 1e150:
+    if P.dtype == torch.float64 and 1e-150 < float(radius) < 1e150:
         assert torch.allclose((radius / ball.axes[..., lost:])[sure], values[sure], rtol=1e-6, atol=0)
 
 

@@ -96,6 +96,16 @@ def test_a_coupling_of_points_at_any_distance_is_seen(shift):
         rl.pushforward_of(lambda x: x.roll(shift, 0), points(32, 2))
 
 
+def test_a_coupling_of_two_points_alone_is_seen_among_eight():
+    for n in (2, 3, 5, 8):
+        for i in range(n):
+            for j in {*range(n)} - {i}:
+                M = torch.eye(n, **F64)
+                M[i, j] = 0.5
+                with pytest.raises(ValueError, match="couples the points"):
+                    rl.pushforward_of(lambda x, M=M: M @ x, points(n, 2))
+
+
 def test_one_point_may_be_all_there_is():
     """A map of batches to scalars, at a single point; and a function of one point that gives a vector of length 1 says what it is."""
     x = points(1, 3)
