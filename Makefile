@@ -32,8 +32,8 @@ test: lint speed  ## everything CI checks: lint, tests, the committed notebooks,
 	$(PY) -m pytest -q -m 'not speed' -n $(CORES) --dist loadscope --nbval-lax --nbval-current-env --nbval-cell-timeout=600 \
 		tests $(TESTED)/quick/[0-9]*.ipynb
 
-check: lint speed  ## lint and tests, without the notebooks
-	OMP_NUM_THREADS=1 $(PY) -m pytest -q -m 'not speed' -n $(CORES)
+check: lint speed  ## lint and tests, without the notebooks and the browser
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q -m 'not speed and not browser' -n $(CORES)
 
 .PHONY: lint speed
 lint: install

@@ -25,6 +25,8 @@ from riemlib.companion.book import pages
 from riemlib.companion.figures import described
 from riemlib.companion.provenance import ROOT
 
+pytestmark = pytest.mark.browser
+
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 PAGES = ["index.html", "equations.html", "search.html", "genindex.html", *(f"notebooks/{name}.html" for name in NOTEBOOKS)]
 DECIDED = ledger.gather(sorted((ROOT / "notebooks").glob("*.ipynb")))
