@@ -40,6 +40,7 @@ class Drawing:
 
 @pytest.fixture
 def draw() -> Drawing:
+    plt.close("all")  # what other tests left open
     return Drawing()
 
 
@@ -47,7 +48,7 @@ def draw() -> Drawing:
 def shown(monkeypatch) -> list[dict]:
     """The outputs of a cell by their formats."""
     outputs = []
-    monkeypatch.setattr(controls, "display", lambda data, raw: outputs.append(data))
+    monkeypatch.setattr(controls, "display", lambda data, metadata, raw: outputs.append(data))
     return outputs
 
 

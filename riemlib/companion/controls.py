@@ -30,14 +30,11 @@ def play(draw: Callable[..., Figure], *buttons: Callable[..., str], **controls) 
 
     >>> play(lambda layer=0: section7.layers(net, sample, shown=[layer]), layer=(0, 10))  # doctest: +SKIP
     """
-    start = defaults(draw, controls)
-    if is_live():
-        panel = Panel(draw, buttons, controls)
-        picture = b64encode(panel.picture.value).decode()  # for a front end without widgets
-        shown = panel.box._repr_mimebundle_() | {PNG: picture}
-    else:
-        shown = {PNG: b64encode(drawn(draw, start)).decode(), "text/plain": f"<Figure {draw.__name__}>"}
-    display(shown, raw=True)
+    picture, about = drawn(draw, defaults(draw, controls))
+    shown = {PNG: b64encode(picture).decode(), "text/plain": f"<Figure {draw.__name__}>"}
+    if is_live():  # the picture is for a front end without widgets
+        shown |= Panel(draw, buttons, controls).box._repr_mimebundle_()
+    display(shown, metadata=about, raw=True)
 
 
 def is_live() -> bool:
@@ -57,7 +54,9 @@ class Panel:
         self.controls = {name: control(name, given, start[name]) for name, given in controls.items()}
         self.buttons = {action.__name__: Button(description=action.__name__.replace("_", " ")) for action in buttons}
         self.message, self.progress = HTML(), Output()
-        self.picture = Image(value=drawn(draw, start), format="png", layout=Layout(max_width="calc(100% - 4px)", align_self="flex-start"))
+        self.picture = Image(
+            value=drawn(draw, start)[0], format="png", layout=Layout(max_width="calc(100% - 4px)", align_self="flex-start")
+        )
         for widget in self.controls.values():
             widget.observe(lambda change: self.redraw(), "value")
         for action in buttons:
@@ -73,7 +72,7 @@ class Panel:
     def redraw(self) -> None:
         """Draws the figure of the present values. Where that fails the last picture stays, and the line says why."""
         try:
-            self.picture.value = drawn(self.draw, self.values)
+            self.picture.value = drawn(self.draw, self.values)[0]
             self.message.value = ""
         except Exception as error:  # whatever a drawing function may raise
             self.message.value = f"This is still the last picture. {reason(error)}"
@@ -81,15 +80,16 @@ class Panel:
     def press(self, button: Button, action: Callable[..., str]) -> None:
         """Runs what belongs to a button, with its progress bar in the panel, draws the figure again, and shows the line it returns."""
         button.disabled, self.message.value = True, ""
-        try:
-            with self.progress:
+        said = failed = ""
+        with self.progress:  # in a kernel it keeps every exception to itself, so this one is caught inside
+            try:
                 said = escape(action(**self.values))
+            except Exception as error:
+                failed = f"{button.description} failed. {reason(error)}"
+        if not failed:
             self.redraw()
-            self.message.value = self.message.value or said
-        except Exception as error:
-            self.message.value = f"{button.description} failed. {reason(error)}"
-        finally:
-            self.progress.outputs, button.disabled = (), False
+        self.message.value = failed or self.message.value or said
+        self.progress.outputs, button.disabled = (), False
 
 
 def defaults(draw: Callable[..., Figure], controls: Mapping[str, object]) -> dict:
@@ -110,12 +110,16 @@ def control(name: str, given, default) -> ValueWidget:
     return widget
 
 
-def drawn(draw: Callable[..., Figure], values: Mapping[str, object]) -> bytes:
-    """The PNG of the figure of these values. No figure stays open, not even one that was left half drawn."""
+def drawn(draw: Callable[..., Figure], values: Mapping[str, object]) -> tuple[bytes, dict]:
+    """The PNG of the figure of these values, and its metadata: its text, where it has one (`figures.described`).
+
+    No figure stays open, not even one that was left half drawn.
+    """
     before = plt.get_fignums()
     try:
-        draw(**values).savefig(file := BytesIO(), format="png", dpi="figure")
-        return file.getvalue()
+        fig = draw(**values)
+        fig.savefig(file := BytesIO(), format="png", dpi="figure")
+        return file.getvalue(), fig._repr_mimebundle_()[1] if hasattr(fig, "_repr_mimebundle_") else {}
     finally:
         for number in set(plt.get_fignums()) - set(before):
             plt.close(number)
