@@ -29,6 +29,13 @@ def integers(name: str, values, least: int) -> tuple[int, ...]:
     return tuple(integer(name, value, least) for value in values)
 
 
+def choice(name: str, value, options: Sequence[str]) -> str:
+    """`value`, refused unless it is one of these names."""
+    if value not in options:
+        raise ValueError(f"{name} is {value!r}; {' or '.join(options)} is needed")
+    return value
+
+
 def truth(name: str, value) -> bool:
     """`value`, refused unless it is true or false."""
     if not isinstance(value, bool | np.bool_):

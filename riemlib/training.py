@@ -1,23 +1,17 @@
 """Training many seeds at once: one forward and one backward pass serve every network (section 7)."""
 
 import copy
-import math
-import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from tqdm.auto import tqdm
 
-from . import checks
+from . import checks, engines
 from .data import Sample, as_sample
 from .networks import CkNetwork, affine, evolve
-
-#: Added to a seed, so that its minibatches are not drawn from the same numbers as its weights (the generator reads 32 bits)
-MINIBATCH_SEED_OFFSET = 2**31
 
 
 class TrainingResult:
@@ -70,20 +64,28 @@ def fit(
     batch_size: int,
     updates: int,
     learning_rate: float,
+    optimiser: str = "adam",
+    momentum: float = 0.9,
+    schedule: str = "cosine",
+    engine: str = "auto",
     device: torch.device | str | None = None,
     compile: bool = False,
     progress: bool = True,
     snapshots: Sequence[int] = (),
 ) -> Fit:
-    """Trains a copy of `net` for every seed, all at once: softmax cross-entropy, Adam, cosine decay from `learning_rate` to 0.
+    """Trains a copy of `net` for every seed, all at once, on the softmax cross-entropy of minibatches.
 
     `net` is the template and stays as it is. `sample` is a Sample, or a pair (x, label) of tensors, arrays or DataFrame columns. It is
     converted to the dtype and device of `net`. Labels that are names are numbered: `Fit.classes` says which is which.
     Each seed draws its own Glorot weights and its own minibatches: for every epoch a new permutation of the points, cut into batches,
-    without the remainder. Neither depends on which other seeds run beside it, on the device or on the dtype. `compile` uses torch.compile;
-    where that fails, a warning says so. `snapshots` keeps the networks after these numbers of updates; 0 stands for the initial ones.
+    without the remainder. Neither depends on which other seeds run beside it, on the device or on the dtype.
+    `optimiser` is `adam`, or `sgd` with `momentum`. The learning rate falls to 0 as a cosine, or stays with `schedule="constant"`.
+    `snapshots` keeps the networks after these numbers of updates; 0 stands for the initial ones. `engine` is `fused`, a compiled loop for
+    small networks on the CPU, or `torch`, for every network; `auto` takes the first where it can (`engines`). Their results agree within
+    rounding. `compile` uses torch.compile; where that fails, a warning says so.
 
-    Errors: ValueError for a batch larger than the sample, no or repeated seeds, labels out of range, a snapshot beyond the last update.
+    Errors: ValueError for a batch larger than the sample, no or repeated seeds, labels out of range, a snapshot beyond the last update,
+    an engine that cannot train this network. Ctrl-C ends it within a second.
     Seeds that diverge are named in a RuntimeWarning and in `Fit.diverged`. Their error is NaN.
 
     >>> run = fit(CkNetwork([2] * 4), spiral(100), seeds=range(8), batch_size=50, updates=200, learning_rate=1e-2)  # doctest: +SKIP
@@ -97,28 +99,23 @@ def fit(
     if batch_size > len(sample):
         raise ValueError(f"batch_size is {batch_size}, the sample has {len(sample)} points; a batch no larger than the sample is needed")
     updates = checks.integer("updates", updates, 0)
-    learning_rate = checks.real("learning_rate", learning_rate)
+    learning_rate, momentum = checks.real("learning_rate", learning_rate), checks.real("momentum", momentum, positive=False, most=1.0)
+    rates = engines.learning_rates(learning_rate, updates, schedule)
+    momentum = momentum if checks.choice("optimiser", optimiser, ("adam", "sgd")) == "sgd" else None
+    engine = engines.chosen(engine, net, x, compile)
     snapshots = checks.integers("snapshots", snapshots, 0)
     if any(at > updates for at in snapshots):
         raise ValueError(f"snapshots are {list(snapshots)}; updates from 0 to {updates} are needed")
     drawn = torch.stack([torch.cat([value.flatten() for value in net.draw(seed)]) for seed in seeds])
     ensemble = Ensemble(copy.deepcopy(net).to(device), drawn.to(device, net.readout.weight.dtype))
-    each_seed = x.expand(len(seeds), -1, -1)
-
-    def losses(rows: Tensor) -> Tensor:
-        logits = ensemble.logits(each_seed.gather(2, rows[:, None].expand(-1, len(x), -1)))
-        return torch.nn.functional.cross_entropy(logits, label[rows], reduction="none").mean(1)
-
-    batches = _minibatches(seeds, len(sample), batch_size)
-    if compile:
-        losses = _compiled(losses, ensemble, torch.arange(batch_size, device=device).expand(len(seeds), -1))
-    rates = [learning_rate * (1 + math.cos(math.pi * update / updates)) / 2 for update in range(updates)]
-    loss, kept = _descend(ensemble, losses, batches, rates, snapshots, progress)
+    loss, kept = engines.Descent(x, label, seeds, batch_size, rates, momentum, snapshots, progress).run(ensemble, engine, compile)
     with torch.no_grad():
-        error = (ensemble.logits(each_seed).argmax(1) != label).to(loss.dtype).mean(1)
+        error = (ensemble.logits(x.expand(len(seeds), -1, -1)).argmax(1) != label).to(loss.dtype).mean(1)
+    snapshots = {at: ensemble.networks(flat) for at, flat in kept.items()}
     finite = loss.isfinite().all(1) & ensemble.flat.isfinite().all(1)
-    classes = classes or tuple(range(net.readout.out_features))
-    result = Fit(seeds, ensemble.networks(), error.masked_fill(~finite, torch.nan), loss, kept, classes)
+    result = Fit(
+        seeds, ensemble.networks(), error.masked_fill(~finite, torch.nan), loss, snapshots, classes or tuple(range(len(net.readout.bias)))
+    )
     if not checks.is_true_or_unknown(finite.all()):
         warnings.warn(f"{len(result.diverged)} of {len(seeds)} seeds diverged: {list(result.diverged)}", RuntimeWarning, stacklevel=2)
     return result
@@ -146,43 +143,6 @@ class Ensemble:
         """W^(L) x^(L) + b of every network, for points in columns."""
         return affine(self.parts[-2], self.coordinates(x)[-1], self.parts[-1])
 
-    def networks(self) -> list[CkNetwork]:
-        """A network of its own for each row."""
-        return [self.template.with_parameters(row) for row in self.flat.detach()]
-
-
-def _descend(ensemble: Ensemble, losses, batches, rates: Sequence[float], snapshots, progress: bool):
-    """One Adam update for each learning rate. Returns the losses (seeds, updates) and the networks at the snapshots."""
-    flat, parts = ensemble.flat, [part.requires_grad_() for part in ensemble.parts]
-    optimiser = torch.optim.Adam([flat], fused=flat.device.type in ("cpu", "cuda"))
-    loss = flat.new_empty(len(flat), len(rates))
-    kept = {0: ensemble.networks()} if 0 in snapshots else {}
-    silent = not progress or bool(os.environ.get("TQDM_DISABLE"))
-    for update, rate in enumerate(tqdm(rates, desc=f"{len(flat)} networks", unit="update", leave=False, disable=silent)):
-        each = losses(next(batches).to(flat.device))
-        loss[:, update] = each.detach()
-        flat.grad = torch.cat([gradient.flatten(1) for gradient in torch.autograd.grad(each.sum(), parts)], 1)
-        optimiser.param_groups[0]["lr"] = rate
-        optimiser.step()
-        if update + 1 in snapshots:
-            kept[update + 1] = ensemble.networks()
-    return loss, kept
-
-
-def _minibatches(seeds: Sequence[int], n: int, batch_size: int) -> Iterator[Tensor]:
-    """Row numbers (seeds, batch_size) without end: for each seed its own permutations, drawn on the CPU."""
-    generators = [torch.Generator().manual_seed(MINIBATCH_SEED_OFFSET + seed) for seed in seeds]
-    while True:
-        epoch = torch.stack([torch.randperm(n, generator=generator, device="cpu") for generator in generators])
-        yield from epoch[:, : n - n % batch_size].split(batch_size, 1)
-
-
-def _compiled(losses, ensemble: Ensemble, rows: Tensor):
-    """`losses` compiled and tried once. Where this machine cannot compile, `losses` as it is, with a warning."""
-    try:
-        compiled, parts = torch.compile(losses), [part.requires_grad_() for part in ensemble.parts]
-        torch.autograd.grad(compiled(rows).sum(), parts)
-    except Exception as reason:  # no compiler, or one that fails: the many ways are torch's own
-        warnings.warn(f"torch.compile does not work here ({type(reason).__name__}); going on without it", RuntimeWarning, stacklevel=3)
-        return losses
-    return compiled
+    def networks(self, flat: Tensor | None = None) -> list[CkNetwork]:
+        """A network of its own for each row, of `flat` as it is, or as it was."""
+        return [self.template.with_parameters(row) for row in (self.flat if flat is None else flat).detach()]

@@ -1,11 +1,15 @@
 """For all tests: shapes in riemlib's types are checked at every call, and a CUDA device where there is one."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import settings
 from jaxtyping import config, install_import_hook
 
-install_import_hook("riemlib", "beartype.beartype")  # before anything imports riemlib
+# Before anything imports riemlib. The compiled loop is left out: numba compiles functions as they stand.
+ROOMS = (Path(__file__).parent.parent / "riemlib").iterdir()
+install_import_hook([f"riemlib.{room.stem}" for room in ROOMS if room.stem not in ("_fused", "__main__")], "beartype.beartype")
 
 torch.set_num_threads(1)  # small tensors, and another worker beside this one
 

@@ -18,7 +18,7 @@ from reference import FUNCTIONS, cases, coordinates, error, jacobians, metrics, 
 from torch.func import jacrev
 
 import riemlib as rl
-from riemlib import training
+from riemlib import engines
 
 pytestmark = pytest.mark.usefixtures("untyped")  # riemlib's own refusals
 MANY = int(os.environ.get("RIEMLIB_FUZZ", 0))
@@ -348,7 +348,7 @@ def right_fit(found, net, sample, batch_size, updates, **_):
         if seed not in found.diverged:
             assert float(found.error[i]) == pytest.approx(float((last(data.x).argmax(1) != label).double().mean()))
         if updates and first is not None:
-            rows = torch.randperm(len(data.x), generator=torch.Generator().manual_seed(training.MINIBATCH_SEED_OFFSET + seed))[:batch_size]
+            rows = torch.randperm(len(data.x), generator=torch.Generator().manual_seed(engines.MINIBATCH_SEED_OFFSET + seed))[:batch_size]
             loss = torch.nn.functional.cross_entropy(first(data.x[rows]), label[rows])
             assert float(found.loss[i, 0]) == pytest.approx(float(loss.detach()))
 

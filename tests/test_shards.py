@@ -189,7 +189,7 @@ def elsewhere(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("file", "old", "new", "stale"),
     [
-        ("training.py", "MINIBATCH_SEED_OFFSET = 2**31", "MINIBATCH_SEED_OFFSET = 2**30", [True, True, True]),
+        ("engines.py", "MINIBATCH_SEED_OFFSET = 2**31", "MINIBATCH_SEED_OFFSET = 2**30", [True, True, True]),
         ("networks.py", "[step ** (m - i)]", "[step]", [True, True, True]),
         ("curves.py", "second = first.diff(dim=-3)", "second = first", [False, True, False]),
         ("charts.py", "WIDEST = 12", "WIDEST = 11", [False, False, True]),

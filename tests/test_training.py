@@ -11,7 +11,7 @@ import torch
 from reference import coordinates, error, network, points
 
 import riemlib as rl
-from riemlib import training
+from riemlib import engines
 from riemlib.training import Ensemble
 
 SAMPLE = rl.spiral(50, turns=0.7, noise=0.02, dtype=torch.float64)
@@ -33,7 +33,7 @@ def weights(net):
 
 def minibatches(seed, n, batch_size):
     """A seed's minibatches: permutations of its own, cut into batches, a remainder left out."""
-    generator = torch.Generator().manual_seed(training.MINIBATCH_SEED_OFFSET + seed)
+    generator = torch.Generator().manual_seed(engines.MINIBATCH_SEED_OFFSET + seed)
     while True:
         order = torch.randperm(n, generator=generator)
         for start in range(0, n - batch_size + 1, batch_size):
@@ -110,18 +110,18 @@ def test_initial_weights_are_the_seeds():
 
 def test_minibatches_are_permutations_cut_up_for_each_seed():
     """Every epoch is a permutation cut up; seeds differ; a seed's are the same at any place, in any company."""
-    first = training._minibatches([5, 6], 10, 5)
+    first = engines.minibatches([5, 6], 10, 5)
     epochs = [torch.cat([next(first), next(first)], 1) for _ in range(3)]
     for epoch in epochs:
         assert epoch.sort(1).values.tolist() == [list(range(10))] * 2
         assert epoch[0].tolist() != epoch[1].tolist()
     assert epochs[0].tolist() != epochs[1].tolist()
-    second = training._minibatches([9, 1, 6], 10, 5)
+    second = engines.minibatches([9, 1, 6], 10, 5)
     assert next(second)[2].tolist() + next(second)[2].tolist() == epochs[0][1].tolist()
 
 
 def test_minibatches_are_not_the_draw_of_the_weights():
-    here, there = (torch.rand(8, generator=torch.Generator().manual_seed(seed)) for seed in (3, training.MINIBATCH_SEED_OFFSET + 3))
+    here, there = (torch.rand(8, generator=torch.Generator().manual_seed(seed)) for seed in (3, engines.MINIBATCH_SEED_OFFSET + 3))
     assert not torch.equal(here, there)
 
 
@@ -250,7 +250,7 @@ def failing_compiler(losses):
 
 @pytest.mark.parametrize("compiler", [no_compiler, failing_compiler])
 def test_compile_falls_back_with_one_warning(compiler, monkeypatch):
-    expected = rl.fit(network(widths=[2] * 4), SAMPLE, seeds=[0, 1], **SETTINGS)
+    expected = rl.fit(network(widths=[2] * 4), SAMPLE, seeds=[0, 1], engine="torch", **SETTINGS)
     monkeypatch.setattr(torch, "compile", compiler)
     with pytest.warns(RuntimeWarning, match="torch.compile does not work here") as said:
         fit = rl.fit(network(widths=[2] * 4), SAMPLE, seeds=[0, 1], compile=True, **SETTINGS)
@@ -265,7 +265,7 @@ def test_what_torch_compile_returns_is_used_at_every_update(monkeypatch):
     def compiler(losses):
         return lambda *args: count.append(1) or losses(*args)
 
-    expected = rl.fit(network(widths=[2] * 4), SAMPLE, seeds=[0, 1], **SETTINGS)
+    expected = rl.fit(network(widths=[2] * 4), SAMPLE, seeds=[0, 1], engine="torch", **SETTINGS)
     monkeypatch.setattr(torch, "compile", compiler)
     fit = rl.fit(network(widths=[2] * 4), SAMPLE, seeds=[0, 1], compile=True, **SETTINGS)
     assert torch.equal(fit.loss, expected.loss) and len(count) >= SETTINGS["updates"]
@@ -273,7 +273,7 @@ def test_what_torch_compile_returns_is_used_at_every_update(monkeypatch):
 
 @pytest.mark.skipif("RIEMLIB_SLOW" not in os.environ, reason="set RIEMLIB_SLOW=1 to compile for real")
 def test_compiled_equals_eager():
-    expected = rl.fit(network(widths=[2] * 3), SAMPLE, seeds=[0, 1], **SETTINGS)
+    expected = rl.fit(network(widths=[2] * 3), SAMPLE, seeds=[0, 1], engine="torch", **SETTINGS)
     fit = rl.fit(network(widths=[2] * 3), SAMPLE, seeds=[0, 1], compile=True, **SETTINGS)
     assert error([fit.loss], [expected.loss]) < 1e-9
 
@@ -424,8 +424,8 @@ def test_a_seed_may_diverge_in_the_last_update_alone():
 @pytest.mark.parametrize("updates", [1, 2, 7])
 def test_the_learning_rate_follows_a_cosine_that_does_not_reach_zero(updates, monkeypatch):
     """η (1 + cos(π u / U)) / 2 for u = 0, ..., U - 1: from η itself to a last update that still moves."""
-    rates, descend = [], training._descend
-    monkeypatch.setattr(training, "_descend", lambda *args: rates.extend(args[3]) or descend(*args))
+    rates, run = [], engines.Descent.run
+    monkeypatch.setattr(engines.Descent, "run", lambda descent, *args: rates.extend(descent.rates) or run(descent, *args))
     rl.fit(network(widths=[2] * 3), SAMPLE, seeds=[0], **{**SETTINGS, "updates": updates, "learning_rate": 0.3})
     assert rates == pytest.approx([0.3 * math.cos(math.pi * u / updates / 2) ** 2 for u in range(updates)])
     assert rates[0] == 0.3 and rates[-1] > 0
