@@ -104,9 +104,16 @@ class Tables:
 
 def learning_rates(first: float, updates: int, schedule: str) -> list[float]:
     """The learning rate of each update: constant, or along a cosine from `first` to 0. Errors: ValueError for another schedule."""
+    first = checks.real("learning_rate", first)
     if checks.choice("schedule", schedule, ("cosine", "constant")) == "constant":
         return [first] * updates
     return [first * (1 + math.cos(math.pi * update / updates)) / 2 for update in range(updates)]
+
+
+def momentum_of(optimiser: str, momentum: float) -> float | None:
+    """The momentum of `sgd`, None for `adam`. Errors: ValueError for another optimiser, or a momentum that is not in [0, 1]."""
+    momentum = checks.real("momentum", momentum, positive=False, most=1.0)
+    return momentum if checks.choice("optimiser", optimiser, ("adam", "sgd")) == "sgd" else None
 
 
 @dataclass(frozen=True)

@@ -99,9 +99,7 @@ def fit(
     if batch_size > len(sample):
         raise ValueError(f"batch_size is {batch_size}, the sample has {len(sample)} points; a batch no larger than the sample is needed")
     updates = checks.integer("updates", updates, 0)
-    learning_rate, momentum = checks.real("learning_rate", learning_rate), checks.real("momentum", momentum, positive=False, most=1.0)
-    rates = engines.learning_rates(learning_rate, updates, schedule)
-    momentum = momentum if checks.choice("optimiser", optimiser, ("adam", "sgd")) == "sgd" else None
+    rates, momentum = engines.learning_rates(learning_rate, updates, schedule), engines.momentum_of(optimiser, momentum)
     engine = engines.chosen(engine, net, x, compile)
     snapshots = checks.integers("snapshots", snapshots, 0)
     if any(at > updates for at in snapshots):
@@ -113,9 +111,8 @@ def fit(
         error = (ensemble.logits(x.expand(len(seeds), -1, -1)).argmax(1) != label).to(loss.dtype).mean(1)
     snapshots = {at: ensemble.networks(flat) for at, flat in kept.items()}
     finite = loss.isfinite().all(1) & ensemble.flat.isfinite().all(1)
-    result = Fit(
-        seeds, ensemble.networks(), error.masked_fill(~finite, torch.nan), loss, snapshots, classes or tuple(range(len(net.readout.bias)))
-    )
+    error, classes = error.masked_fill(~finite, torch.nan), classes or tuple(range(len(net.readout.bias)))
+    result = Fit(seeds, ensemble.networks(), error, loss, snapshots, classes)
     if not checks.is_true_or_unknown(finite.all()):
         warnings.warn(f"{len(result.diverged)} of {len(seeds)} seeds diverged: {list(result.diverged)}", RuntimeWarning, stacklevel=2)
     return result
