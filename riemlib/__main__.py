@@ -40,7 +40,7 @@ def perform(given: argparse.Namespace) -> int:
     """Runs, checks, publishes or opens Lab. Returns 0; 1 where a notebook failed or is not up to date."""
     if given.command == "run":
         with build.environment(**{"RIEMLIB_SCHEDULER": given.scheduler} if given.scheduler else {}):
-            return build.run(profile=given.profile, build=given.build, only=given.names, jobs=given.jobs)
+            return build.run(profile=given.profile, build=given.build, only=given.names, jobs=given.jobs, settings=given.parameter)
     if given.command == "publish":
         return build.publish()
     if given.command == "lab":
@@ -72,6 +72,14 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--profile", choices=build.PROFILES, default="full", help="quick: few seeds (default: full)")
     run.add_argument("--jobs", type=int, default=1, metavar="N", help="notebooks at a time (default: 1)")
     run.add_argument("--build", type=Path, metavar="DIR", help="folder for the results (default: build)")
+    run.add_argument(
+        "-p",
+        "--parameter",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="set a parameter of the notebooks for this run, once for each; the results go to build/custom",
+    )
     run.add_argument("--scheduler", metavar="ADDR", help="compute the studies on the dask scheduler at this address, tcp://host:8786, say")
     opens = commands.add_parser("lab", help="open JupyterLab on a working copy of the notebooks, in build/lab")
     opens.add_argument("--edit", action="store_true", help="open notebooks/ itself, for maintainers")
