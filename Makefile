@@ -61,8 +61,8 @@ install: $(INSTALLED)
 # The stamp is the last thing written, so an install that was cut off starts afresh.
 .venv/.installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, $(PYTHON) is %s: make PYTHON=python3.12, say" % v)'
-	[ -f $@ ] || $(PYTHON) -m venv --clear .venv
-	rm -f $@
-	.venv/bin/python -m pip install --disable-pip-version-check -r requirements.lock
-	.venv/bin/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
-	touch $@
+	@[ -f $@ ] || { echo "making an environment for Python in .venv"; $(PYTHON) -m venv --clear .venv; }
+	@rm -f $@
+	@.venv/bin/python -P riemlib/companion/install.py requirements.lock
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@

@@ -1,4 +1,4 @@
-"""The command line: `python -m riemlib run`, `check` and `publish`."""
+"""The command line: `python -m riemlib run`, `check`, `publish` and the others."""
 
 import argparse
 import contextlib
@@ -10,6 +10,7 @@ from pathlib import Path
 from .companion import build, lab
 from .companion.processes import Stopped, stopped_by_signals
 
+QUIET = ("--log-level=WARN",)  #: JupyterLab still prints its address
 CLOSED = 141  #: what a shell gives for a program whose output nobody reads any more, as in `| head`
 
 
@@ -44,7 +45,8 @@ def perform(given: argparse.Namespace) -> int:
     if given.command == "publish":
         return build.publish()
     if given.command == "lab":
-        return lab.lab(given.edit)
+        with build.environment(PYTHONWARNINGS="ignore:Overriding existing pre_save_hook"):  # each of its extensions sets it again
+            return lab.lab(given.edit, arguments=QUIET)
     problems = build.check()
     print(*problems or ["the published notebooks and README.md are those of today's code"], sep="\n")
     return 1 if problems else 0

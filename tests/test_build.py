@@ -17,7 +17,7 @@ import nbformat
 import pytest
 
 from riemlib.__main__ import main
-from riemlib.companion import build, files, ledger
+from riemlib.companion import build, files, lab, ledger
 
 HEADER = """\
 # ---
@@ -406,11 +406,11 @@ def test_progress_of_studies_is_shown_by_the_run(project, monkeypatch, capsys):
 
     monkeypatch.setattr(build, "tqdm", Bar)
     cell = "import time\nopen(os.environ['RIEMLIB_PROGRESS'], 'w').write('3 20 train shards')\ntime.sleep(1)\n"
-    cell += "os.write(2, b'to a terminal?')\nprint('RIEMLIB_TERMINAL' in os.environ)"
+    cell += "os.write(2, b'to a terminal?')\nprint('RIEMLIB_TERMINAL' in os.environ, os.environ['JPY_SESSION_NAME'])"
     (project / "notebooks/02_second.py").write_text(f"# %%\nimport os\n{cell}\n")
     assert ran(project, capsys, only=["02_second"]) == ["02_second"]
     assert "02_second: train shards 3/20" in shown and shown[0] == ""
-    assert text(project / "build/full/02_second.ipynb") == "False\n"
+    assert text(project / "build/full/02_second.ipynb") == "False 02_second.ipynb\n"
 
 
 def test_a_run_needs_a_job(project):
@@ -741,6 +741,14 @@ def test_the_scheduler_is_told_to_the_kernels_and_to_no_one_else(monkeypatch):
     monkeypatch.delenv("RIEMLIB_SCHEDULER", raising=False)
     monkeypatch.setattr(build, "run", lambda **given: os.environ["RIEMLIB_SCHEDULER"] == "tcp://host:1")
     assert main(["run", "--scheduler", "tcp://host:1"]) == 1 and "RIEMLIB_SCHEDULER" not in os.environ
+
+
+@pytest.mark.parametrize("edit", [False, True])
+def test_lab_starts_without_a_page_of_messages(monkeypatch, edit):
+    found = []
+    monkeypatch.setattr(lab, "lab", lambda edit, arguments: found.append((edit, *arguments, os.environ["PYTHONWARNINGS"])) or 0)
+    assert main(["lab", *["--edit"] * edit]) == 0
+    assert found == [(edit, "--log-level=WARN", "ignore:Overriding existing pre_save_hook")]
 
 
 def test_the_command_line_says_what_is_wrong(monkeypatch, capsys):

@@ -60,7 +60,7 @@ def test_conda_and_make_install_from_the_same_lock():
     packages = yaml.safe_load(read("environment.yml"))["dependencies"]
     assert packages == ["python=3.11", "pip", {"pip": ["-r requirements.lock", "-e ."]}]
     assert PROJECT["requires-python"] == ">=3.11"
-    assert re.search(r"pip install .*-r requirements\.lock$", read("Makefile"), re.MULTILINE)
+    assert re.search(r"-P riemlib/companion/install.py requirements\.lock$", read("Makefile"), re.MULTILINE)
     assert re.search(r"pip install .*--no-deps .*-e \.$", read("Makefile"), re.MULTILINE)
 
 
@@ -88,6 +88,7 @@ def test_make_alone_lists_the_targets():
     assert {line.split()[1] for line in listed.splitlines()} == TARGETS
 
 
+PACKAGES = ["riemlib/companion/install.py", "pip"]  # first those of the lock, then this one
 STUB = """#!/bin/sh
 # A Python that only writes down what it was asked for, and fails at what the file `fails` names.
 echo "$*" >> calls
@@ -112,7 +113,7 @@ def install(tmp_path):
         (tmp_path / "fails").write_text(fails)
         (tmp_path / "calls").write_text("")
         made = subprocess.run(["make", "install", "PYTHON=./python"], cwd=tmp_path, capture_output=True, text=True)
-        asked = [line for line in (tmp_path / "calls").read_text().splitlines() if line.startswith("-m")]
+        asked = [line for line in (tmp_path / "calls").read_text().splitlines() if not line.startswith("-c")]
         return asked if made.returncode == 0 else made.stderr
 
     call.folder = tmp_path
@@ -121,7 +122,7 @@ def install(tmp_path):
 
 def test_install_is_done_once_and_again_when_the_lock_changes(install):
     first = install()
-    assert [line.split()[1] for line in first] == ["venv", "pip", "pip"]
+    assert [line.split()[1] for line in first] == ["venv", *PACKAGES]
     assert install() == []
     for name in ("requirements.lock", "pyproject.toml"):
         os.utime(install.folder / ".venv/.installed", (0, 0))
@@ -129,13 +130,13 @@ def test_install_is_done_once_and_again_when_the_lock_changes(install):
             os.utime(install.folder / other, (0, 0))
         assert install() == []
         os.utime(install.folder / name)
-        assert [line.split()[1] for line in install()] == ["pip", "pip"]
+        assert [line.split()[1] for line in install()] == PACKAGES
 
 
 @pytest.mark.parametrize("step", ["requirements.lock", "-e ."])
 def test_an_install_cut_off_starts_afresh(install, step):
     assert isinstance(install(fails=step), str)
-    assert [line.split()[1] for line in install()] == ["venv", "pip", "pip"]
+    assert [line.split()[1] for line in install()] == ["venv", *PACKAGES]
     assert install() == []
 
 
@@ -169,6 +170,8 @@ def test_notebook_conventions(name):
     lines = parameters.splitlines()
     assert not [line for line in lines if not re.fullmatch(r"\w+: [\w\[\], .|]+ = .+  # .+", line)]
     assert "device" in papermill.inspect_notebook(nb)
+    opens = sum(cell.source.count("notebook.opening(") for cell in code)  # the box, which says how to change a parameter
+    assert opens == (name not in build.LAST)
     for cell in code:
         decides = re.search(r"^notebook\.decide\(", cell.source, re.MULTILINE)
         assert not decides or "nbval-check-output" in cell.metadata.get("tags", []), cell.source

@@ -250,6 +250,7 @@ class Job:
         notes: list[str] = []
         path = os.pathsep.join(filter(None, [str(self.root), os.environ.get("PYTHONPATH")]))
         variables = {"RIEMLIB_BUILD": str(self.folder), "RIEMLIB_PROGRESS": str(self.told(own)), "PYTHONPATH": path, "TQDM_DISABLE": "1"}
+        variables["JPY_SESSION_NAME"] = f"{self.name}.ipynb"  # what Jupyter tells a kernel
         variables |= {name: os.environ.get(name, str(threads)) for name in THREADS}
         try:
             nb, log = source(self.root, self.name), own / f"{self.name}.log"
