@@ -39,6 +39,7 @@ check: lint speed  ## lint and tests, without the notebooks and the browser
 lint: install
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) -m mypy
 
 speed: install
 	$(PY) -m pytest -q -m speed

@@ -25,7 +25,8 @@ class Opening:
     def __init__(self, section: str, device: str, expected: str):
         self.section, self.device, self.expected = section, device, expected
         self.records: dict[str, Record] = {}
-        self.start, self.seconds = clock.perf_counter(), None
+        self.start = clock.perf_counter()
+        self.seconds: float | None = None
         self.handle = display(HTML(self.html()), display_id=True)  # None outside a notebook
 
     def html(self) -> str:

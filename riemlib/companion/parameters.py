@@ -49,7 +49,8 @@ def value(text: str, kind: str, default: str, name: str) -> object:
     found = literal(text)
     if kind == "str":
         return found if isinstance(found, str) else text
-    entries = [type(entry) for entry in literal(default) or []] if kind == "list" else []
+    usual = literal(default)
+    entries = [type(entry) for entry in usual] if isinstance(usual, list) else []
     made = [converted(entry, entries[0]) for entry in found] if isinstance(found, list) and entries else converted(found, KINDS[kind])
     if type(made) is not KINDS[kind] or (isinstance(made, list) and entries and {type(entry) for entry in made} - set(entries)):
         raise ValueError(f"{name} is {text!r}; a value of type {kind}, such as {default}, is needed")
