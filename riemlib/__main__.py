@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .companion import build, lab
+from .companion import archive, build, lab
 from .companion.processes import Stopped, stopped_by_signals
 
 QUIET = ("--log-level=WARN",)  #: JupyterLab still prints its address
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def perform(given: argparse.Namespace) -> int:
-    """Runs, checks, publishes or opens Lab. Returns 0; 1 where a notebook failed or is not up to date."""
+    """Runs, checks, publishes, archives or opens Lab. Returns 0; 1 where a notebook failed or is not up to date."""
     if given.command == "run":
         with build.environment(**{"RIEMLIB_SCHEDULER": given.scheduler} if given.scheduler else {}):
             return build.run(profile=given.profile, build=given.build, only=given.names, jobs=given.jobs, settings=given.parameter)
@@ -47,6 +47,11 @@ def perform(given: argparse.Namespace) -> int:
     if given.command == "lab":
         with build.environment(PYTHONWARNINGS="ignore:Overriding existing pre_save_hook"):  # each of its extensions sets it again
             return lab.lab(given.edit, arguments=QUIET)
+    if given.command == "archive":
+        print(
+            f"{os.path.relpath(archive.archive())} has the code, the executed notebooks, the claims, and their digests in {archive.DIGESTS}"
+        )
+        return 0
     problems = build.check()
     print(*problems or ["the published notebooks and README.md are those of today's code"], sep="\n")
     return 1 if problems else 0
@@ -87,6 +92,7 @@ def parser() -> argparse.ArgumentParser:
     opens.add_argument("--edit", action="store_true", help="open notebooks/ itself, for maintainers")
     commands.add_parser("check", help="say whether the published notebooks and README.md are those of today's code")
     commands.add_parser("publish", help="carry the full run in build/full, and edits of prose, to notebooks/ and README.md; runs nothing")
+    commands.add_parser("archive", help="for maintainers: write the file of a version, for those who cite it, to build/")
     return whole
 
 

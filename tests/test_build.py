@@ -2,6 +2,8 @@
 
 import contextlib
 import errno
+import functools
+import hashlib
 import json
 import os
 import pty
@@ -11,13 +13,14 @@ import subprocess
 import sys
 import termios
 import time
+import zipfile
 from pathlib import Path
 
 import nbformat
 import pytest
 
 from riemlib.__main__ import main
-from riemlib.companion import build, files, lab, ledger
+from riemlib.companion import archive, build, files, lab, ledger
 
 HEADER = """\
 # ---
@@ -716,6 +719,60 @@ def test_publish_carries_no_run_of_other_code(copy, capsys):
     assert said["01_first"].startswith("left alone: is stale") and not (copy / "notebooks/01_first.ipynb").exists()
     (copy / "build/full/01_first.ipynb").unlink()
     assert published(copy, capsys)["01_first"] == "left alone: it was not executed yet (make paper)"
+
+
+# An archive of a version.
+
+
+@pytest.fixture
+def committed(copy) -> Path:
+    """The toy project after a full run, as a git repository."""
+    (copy / "pyproject.toml").write_text('[project]\nversion = "3.1.4"\n')
+    (copy / ".gitignore").write_text("build/\n__pycache__/\n")
+    commit(copy, init=True)
+    return copy
+
+
+def commit(root: Path, init: bool = False) -> None:
+    who = ["-c", "user.name=n", "-c", "user.email=e@example.org", "-c", "commit.gpgsign=false"]
+    for command in [["init", "-q"]] * init + [["add", "-A"], [*who, "commit", "-qm", "m"]]:
+        archive.git(root, *command)
+
+
+def test_an_archive_has_the_commit_the_claims_and_digests_that_a_reader_can_check(committed):
+    path = archive.archive(committed)
+    assert path == committed / "build/riemlib-3.1.4.zip"
+    with zipfile.ZipFile(path) as file:
+        file.extractall(committed / "build/elsewhere")
+    folder = committed / "build/elsewhere/riemlib-3.1.4"
+    tracked = archive.git(committed, "ls-files").splitlines()
+    assert {str(f.relative_to(folder)) for f in folder.rglob("*") if f.is_file()} == {*tracked, "claims.json", "SHA256SUMS"}
+    assert [claim["id"] for claim in json.loads((folder / "claims.json").read_text())] == ["gauge"]
+    digests = dict(reversed(line.split("  ")) for line in (folder / "SHA256SUMS").read_text().splitlines())
+    assert set(digests) == {"claims.json", *(f"notebooks/{name}.ipynb" for name in ALL)}
+    assert all(hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest for name, digest in digests.items())
+    before = path.read_bytes()
+    assert archive.archive(committed).read_bytes() == before
+
+
+def test_no_archive_of_what_is_not_committed_or_stale(committed, capsys):
+    edit(committed / "notebooks/02_second.py", "'second'", "'other'")
+    with pytest.raises(ValueError, match="these files are not:\n M notebooks/02_second.py$"):
+        archive.archive(committed)
+    commit(committed)
+    with pytest.raises(ValueError, match="02_second.ipynb: is stale"):
+        archive.archive(committed)
+    shutil.rmtree(committed / ".git")
+    with pytest.raises(ValueError, match="git status fails"):
+        archive.archive(committed)
+    assert not list((committed / "build").glob("*.zip"))
+
+
+def test_the_command_archive_says_where_the_file_is(committed, monkeypatch, capsys):
+    monkeypatch.setattr(archive, "archive", functools.partial(archive.archive, committed))
+    assert main(["archive"]) == 0 and "riemlib-3.1.4.zip has the code, the executed notebooks" in capsys.readouterr().out
+    (committed / "new").write_text("")
+    assert main(["archive"]) == 2 and "an archive holds what is committed" in capsys.readouterr().err
 
 
 # The command line.

@@ -18,7 +18,7 @@ from riemlib.companion import build
 from riemlib.companion.provenance import modules_used, parsed
 
 ROOT = build.ROOT
-TARGETS = {"help", "paper", "publish", "test", "check", "lab", "site", "bench", "clean"}
+TARGETS = {"help", "paper", "publish", "archive", "test", "check", "lab", "site", "bench", "clean"}
 NOTEBOOKS = build.names(ROOT)
 LONGEST, WIDEST = 20, 120  # a cell of a notebook, in lines and characters
 
@@ -81,6 +81,24 @@ def test_licences():
 def test_ci_runs_make_test():
     assert (ROOT / ".ci/run").stat().st_mode & 0o111
     assert "set -euo pipefail" in read(".ci/run") and read(".ci/run").rstrip().endswith("make test")
+
+
+def test_the_hosted_workflow_runs_what_ci_runs():
+    workflow = yaml.safe_load(read(".github/workflows/ci.yml"))
+    assert set(workflow[True]) == {"push", "pull_request"}  # YAML reads the word `on` as true
+    (job,) = workflow["jobs"].values()
+    assert [step["run"] for step in job["steps"] if "run" in step] == [".ci/run"]
+    (python,) = [step["with"]["python-version"] for step in job["steps"] if "python-version" in step.get("with", {})]
+    assert python == "3.11"  # that of environment.yml, and the least that pyproject.toml takes
+    (kept,) = [step["with"]["path"].split() for step in job["steps"] if step.get("if") == "failure()"]
+    assert kept == ["build/**/*.failed.ipynb", "build/**/compare.html"]
+
+
+def test_the_changelog_has_this_version_first():
+    versions = re.findall(r"^## ([\d.]+)", read("CHANGELOG.md"), re.MULTILINE)
+    assert versions[0] == re.sub(r"\.dev\d+$", "", PROJECT["version"]) and versions[-1] == "1.0.0"
+    in_preparation = re.search(r"^## .*in preparation", read("CHANGELOG.md"), re.MULTILINE)
+    assert bool(in_preparation) == (".dev" in PROJECT["version"])
 
 
 def test_make_alone_lists_the_targets():
@@ -208,7 +226,7 @@ def test_no_two_notebooks_define_the_same_function():
 
 def test_quick_parameters_are_known():
     for name in NOTEBOOKS:
-        build.parameters(ROOT, name, "quick")
+        build.passed(ROOT, name, "quick")
 
 
 def test_tracked_files_at_the_top_are_those_tools_need():
@@ -218,4 +236,15 @@ def test_tracked_files_at_the_top_are_those_tools_need():
         pytest.skip("not a git checkout")
     top = {Path(name).parts[0] for name in tracked}
     tree = {"README.md", "Makefile", "environment.yml", "notebooks", "riemlib", "tests"}
-    assert top <= tree | {"pyproject.toml", "requirements.lock", "LICENSE", "LICENSE-TEXT", "CITATION.cff", ".gitignore", ".ci"}
+    assert top <= tree | {
+        "pyproject.toml",
+        "requirements.lock",
+        "LICENSE",
+        "LICENSE-TEXT",
+        "CITATION.cff",
+        ".gitignore",
+        ".ci",
+        ".github",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+    }
