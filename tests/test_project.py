@@ -13,6 +13,7 @@ from pathlib import Path
 import papermill
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from riemlib.companion import build
 from riemlib.companion.provenance import modules_used, parsed
@@ -49,6 +50,14 @@ def test_the_lock_holds_what_the_project_depends_on():
     extras = [name for group in PROJECT["optional-dependencies"].values() for name in group]
     named = {normal(re.match(r"[\w.-]+", name)[0]) for name in PROJECT["dependencies"] + extras}
     assert named <= set(lock())
+
+
+def test_the_lock_holds_what_its_packages_need():
+    """But for what a build of torch adds, and the tools that install."""
+    found = {normal(d.metadata["Name"]): d for d in metadata.distributions()}
+    needs = [Requirement(text) for name in set(lock()) & set(found) - {"torch"} for text in found[name].requires or ()]
+    named = {normal(need.name) for need in needs if need.marker is None or need.marker.evaluate({"extra": ""})}
+    assert len(named) > 50 and named - set(lock()) <= {"pip", "setuptools"}
 
 
 def test_packages_here_are_those_of_the_lock():
