@@ -14,7 +14,7 @@ endif
 PY := $(VENV)/bin/python
 TESTED := build/test
 
-.PHONY: help paper publish test check lab site bench clean install
+.PHONY: help paper publish archive test check lab site bench clean install
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -25,20 +25,24 @@ paper: install  ## run the paper: execute the notebooks that changed, gather cla
 publish: install  ## for maintainers: carry the full run in build/full, and edits of prose, to notebooks/ and README.md
 	$(PY) -m riemlib publish
 
-test: lint speed  ## everything CI checks: lint, tests, the committed notebooks, and every notebook twice at the quick profile
+archive: install  ## for maintainers: what a citer of this version gets, the committed notebooks with their digests, as a file in build/
+	$(PY) -m riemlib archive
+
+test: lint speed  ## everything CI checks: lint, types, tests, the committed notebooks, and every notebook twice at the quick profile
 	$(PY) -m riemlib check
 	$(PY) -m riemlib run --profile quick --build $(TESTED) --jobs $(CORES)
 	OMP_NUM_THREADS=1 RIEMLIB_BUILD=$(CURDIR)/$(TESTED)/quick PYTHONPATH=$(CURDIR) \
 	$(PY) -m pytest -q -m 'not speed' -n $(CORES) --dist loadscope --nbval-lax --nbval-current-env --nbval-cell-timeout=600 \
 		tests $(TESTED)/quick/[0-9]*.ipynb
 
-check: lint speed  ## lint and tests, without the notebooks and the browser
+check: lint speed  ## lint, types and tests, without the notebooks and the browser
 	OMP_NUM_THREADS=1 $(PY) -m pytest -q -m 'not speed and not browser' -n $(CORES)
 
 .PHONY: lint speed
 lint: install
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) -m mypy
 
 speed: install
 	$(PY) -m pytest -q -m speed
@@ -61,8 +65,8 @@ install: $(INSTALLED)
 # The stamp is the last thing written, so an install that was cut off starts afresh.
 .venv/.installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, $(PYTHON) is %s: make PYTHON=python3.12, say" % v)'
-	[ -f $@ ] || $(PYTHON) -m venv --clear .venv
-	rm -f $@
-	.venv/bin/python -m pip install --disable-pip-version-check -r requirements.lock
-	.venv/bin/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
-	touch $@
+	@[ -f $@ ] || { echo "making an environment for Python in .venv"; $(PYTHON) -m venv --clear .venv; }
+	@rm -f $@
+	@.venv/bin/python -P riemlib/companion/install.py requirements.lock
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@

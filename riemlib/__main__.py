@@ -1,4 +1,4 @@
-"""The command line: `python -m riemlib run`, `check` and `publish`."""
+"""The command line: `python -m riemlib run`, `check`, `publish` and the others."""
 
 import argparse
 import contextlib
@@ -7,9 +7,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .companion import build, lab
+from .companion import archive, build, lab
 from .companion.processes import Stopped, stopped_by_signals
 
+QUIET = ("--log-level=WARN",)  #: JupyterLab still prints its address
 CLOSED = 141  #: what a shell gives for a program whose output nobody reads any more, as in `| head`
 
 
@@ -37,14 +38,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def perform(given: argparse.Namespace) -> int:
-    """Runs, checks, publishes or opens Lab. Returns 0; 1 where a notebook failed or is not up to date."""
+    """Runs, checks, publishes, archives or opens Lab. Returns 0; 1 where a notebook failed or is not up to date."""
     if given.command == "run":
         with build.environment(**{"RIEMLIB_SCHEDULER": given.scheduler} if given.scheduler else {}):
-            return build.run(profile=given.profile, build=given.build, only=given.names, jobs=given.jobs)
+            return build.run(profile=given.profile, build=given.build, only=given.names, jobs=given.jobs, settings=given.parameter)
     if given.command == "publish":
         return build.publish()
     if given.command == "lab":
-        return lab.lab(given.edit)
+        with build.environment(PYTHONWARNINGS="ignore:Overriding existing pre_save_hook"):  # each of its extensions sets it again
+            return lab.lab(given.edit, arguments=QUIET)
+    if given.command == "archive":
+        print(
+            f"{os.path.relpath(archive.archive())} has the code, the executed notebooks, the claims, and their digests in {archive.DIGESTS}"
+        )
+        return 0
     problems = build.check()
     print(*problems or ["the published notebooks and README.md are those of today's code"], sep="\n")
     return 1 if problems else 0
@@ -72,11 +79,20 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--profile", choices=build.PROFILES, default="full", help="quick: few seeds (default: full)")
     run.add_argument("--jobs", type=int, default=1, metavar="N", help="notebooks at a time (default: 1)")
     run.add_argument("--build", type=Path, metavar="DIR", help="folder for the results (default: build)")
+    run.add_argument(
+        "-p",
+        "--parameter",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="set a parameter of the notebooks for this run, once for each; the results go to build/custom",
+    )
     run.add_argument("--scheduler", metavar="ADDR", help="compute the studies on the dask scheduler at this address, tcp://host:8786, say")
     opens = commands.add_parser("lab", help="open JupyterLab on a working copy of the notebooks, in build/lab")
     opens.add_argument("--edit", action="store_true", help="open notebooks/ itself, for maintainers")
     commands.add_parser("check", help="say whether the published notebooks and README.md are those of today's code")
     commands.add_parser("publish", help="carry the full run in build/full, and edits of prose, to notebooks/ and README.md; runs nothing")
+    commands.add_parser("archive", help="for maintainers: write the file of a version, for those who cite it, to build/")
     return whole
 
 

@@ -66,7 +66,7 @@ def name_of(activation: Activation) -> str | None:
     for name, function in ACTIVATIONS.items():
         if activation is function or any(activation is same for same in SAME[name]):
             return name
-        if type(activation) in SAME[name] and (name != "softplus" or (activation.beta, activation.threshold) == (1, 20)):
+        if type(activation) in SAME[name] and (name != "softplus" or (activation.beta, activation.threshold) == (1, 20)):  # type: ignore[attr-defined]
             return name
     return None
 

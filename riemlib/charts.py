@@ -94,7 +94,7 @@ def points_on_pieces(
     """
     checks.tensor("W", W, "(..., d, d)")
     z = torch.where(patterns(W.shape[-1], W.device), *torch.tensor([on, off], dtype=W.dtype, device=W.device))
-    x, info = torch.linalg.solve_ex(W, (z - b[..., None, :]).mT)
+    x, info = torch.linalg.solve_ex(W, (z - b[..., None, :]).mT)  # type: ignore[operator]
     if not checks.is_true_or_unknown((info == 0).all()):
         raise ValueError("W is singular; an invertible W, which reaches every sign pattern, is needed")
     return x.mT

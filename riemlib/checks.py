@@ -17,7 +17,7 @@ def integer(name: str, value, least: int) -> int:
         raise TypeError(f"{name} is {value!r} ({type(value).__name__}); an integer is needed")
     if value < least:
         raise ValueError(f"{name} is {value}; at least {least} is needed")
-    if value >= 2**63:
+    if value >= 2**63:  # type: ignore[operator]
         raise ValueError(f"{name} is {value if value < 10**30 else 'above 1e30'}; an integer of 64 bits is needed")
     return int(value)
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,9 +46,9 @@ def spiral(n, *, turns=1.0, arms=2, noise=0.0, positions="even", seed=0, dtype=N
     n = checks.integer("n", n, arms)
     turns = checks.real("turns", turns, positive=False)
     noise = checks.real("noise", noise, positive=False)
-    where = {"dtype": checks.floating("dtype", dtype), "device": checks.device(device)}
+    where: dict[str, Any] = {"dtype": checks.floating("dtype", dtype), "device": checks.device(device)}
     sizes = [n // arms + (arm < n % arms) for arm in range(arms)]
-    exact = {"dtype": torch.float64, "device": "cpu"}  # the same points for every dtype and device
+    exact: dict[str, Any] = {"dtype": torch.float64, "device": "cpu"}  # the same points for every dtype and device
     generator = torch.Generator().manual_seed(checks.seed(seed))
     if positions == "even":
         t = torch.cat([torch.linspace(0, 1, size, **exact) for size in sizes])
@@ -97,8 +98,8 @@ def annulus(n, *, disc=0.5, inner=0.7, outer=1.0, seed=0, dtype=None, device=Non
     radii = [checks.real(name, value) for name, value in (("disc", disc), ("inner", inner), ("outer", outer))]
     if not radii[0] < radii[1] < radii[2]:
         raise ValueError(f"disc, inner and outer are {radii}; increasing radii are needed")
-    where = {"dtype": checks.floating("dtype", dtype), "device": checks.device(device)}
-    exact = {"dtype": torch.float64, "device": "cpu"}
+    where: dict[str, Any] = {"dtype": checks.floating("dtype", dtype), "device": checks.device(device)}
+    exact: dict[str, Any] = {"dtype": torch.float64, "device": "cpu"}
     label = torch.arange(n, device="cpu") >= n // 2
     area, angle = torch.rand(2, n, **exact, generator=torch.Generator().manual_seed(checks.seed(seed)))
     least, most = (torch.tensor(pair, **exact)[label.long()].square() for pair in ((0.0, radii[1]), (radii[0], radii[2])))

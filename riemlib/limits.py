@@ -316,7 +316,7 @@ def adjoint(
 
     def rate(l: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         z = affine(W(l), state[0], b(l))
-        value, slope = jvp(f, (z,), (torch.ones_like(z),))
+        value, slope = jvp(f, (z,), (torch.ones_like(z),))  # type: ignore[misc]
         return value, -W(l).mT @ (slope * state[1])
 
     back = odeint(rate, (x.mT, p.mT), l, method="dopri8", rtol=tolerance, atol=tolerance)
@@ -325,4 +325,4 @@ def adjoint(
 
 def _layer_functions(net: CkNetwork) -> list[Callable[[Tensor], Tensor]]:
     """f of every layer, on points (n, d)."""
-    return [lambda x, W=W, b=b: net.activation(x @ W.mT + b) for W, b in zip(net.weights, net.biases, strict=True)]
+    return [lambda x, W=W, b=b: net.activation(x @ W.mT + b) for W, b in zip(net.weights, net.biases, strict=True)]  # type: ignore[misc]

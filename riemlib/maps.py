@@ -69,7 +69,7 @@ def _linearised(f: Callable[[Tensor], Tensor], x: Tensor, differentiable: bool) 
         return y.flatten(1) if y.ndim > 1 else y[:, None]
 
     with torch.set_grad_enabled(differentiable or x.requires_grad):
-        y, back = vjp(outputs, x)
+        y, back = vjp(outputs, x)  # type: ignore[misc]
         if by_batch[0]:
             _refuse_coupled(f, x, back, y)
         n, k = y.shape
@@ -99,7 +99,7 @@ def _evaluated(f: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, bool]:
 def _refuse_coupled(f: Callable[[Tensor], Tensor], x: Tensor, back: Callable, y: Tensor) -> None:
     """Refuses f where a covector on some of the points reaches another."""
     if len(x) == 1:  # a batch of two, to see it
-        y, back = vjp(f, torch.cat([x, x + 0.1 * (1 + x.abs().mean())]))
+        y, back = vjp(f, torch.cat([x, x + 0.1 * (1 + x.abs().mean())]))  # type: ignore[misc]
         if y.ndim == 0 or len(y) != 2:
             raise ValueError(COUPLED)
     n = len(y)

@@ -53,14 +53,14 @@ def figure(rows: int = 1, columns: int = 1, *, width: float = 7.2, height: float
 
     Without a `height` the panels are square. `settings` go to `plt.subplots`.
     """
-    plt.rcParams.update(STYLE)
+    plt.rcParams.update(STYLE)  # type: ignore[arg-type]
     height = height or width * rows / columns
     return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", squeeze=False, **settings)
 
 
 def canvas(width: float, height: float) -> Figure:
     """An empty figure of this size in inches, for a layout that is not a plain grid of panels."""
-    plt.rcParams.update(STYLE)
+    plt.rcParams.update(STYLE)  # type: ignore[arg-type]
     return plt.figure(figsize=(width, height), layout="constrained")
 
 
@@ -90,7 +90,7 @@ def scatter_classes(ax: Axes, x: Tensor | np.ndarray, label: Tensor | np.ndarray
     """The points x, (n, 2), each in the colour of its class. `settings` go to `ax.scatter`."""
     x, label = as_array(x), as_array(label)
     for c in np.unique(label).tolist():
-        ax.scatter(*x[label == c].T, s=size, color=class_colour(c), linewidths=0, **settings)
+        ax.scatter(*x[label == c].T, s=size, color=class_colour(c), linewidths=0, **settings)  # type: ignore[misc]
 
 
 def hyperplane(ax: Axes, net: CkNetwork, span: float = 1e3) -> None:

@@ -2,20 +2,25 @@
 
 import contextlib
 import errno
+import functools
+import hashlib
 import json
 import os
+import pty
 import shutil
 import signal
 import subprocess
 import sys
+import termios
 import time
+import zipfile
 from pathlib import Path
 
 import nbformat
 import pytest
 
 from riemlib.__main__ import main
-from riemlib.companion import build, files, ledger
+from riemlib.companion import archive, build, files, lab, ledger
 
 HEADER = """\
 # ---
@@ -404,16 +409,111 @@ def test_progress_of_studies_is_shown_by_the_run(project, monkeypatch, capsys):
 
     monkeypatch.setattr(build, "tqdm", Bar)
     cell = "import time\nopen(os.environ['RIEMLIB_PROGRESS'], 'w').write('3 20 train shards')\ntime.sleep(1)\n"
-    cell += "os.write(2, b'to a terminal?')\nprint('RIEMLIB_TERMINAL' in os.environ)"
+    cell += "os.write(2, b'to a terminal?')\nprint('RIEMLIB_TERMINAL' in os.environ, os.environ['JPY_SESSION_NAME'])"
     (project / "notebooks/02_second.py").write_text(f"# %%\nimport os\n{cell}\n")
     assert ran(project, capsys, only=["02_second"]) == ["02_second"]
     assert "02_second: train shards 3/20" in shown and shown[0] == ""
-    assert text(project / "build/full/02_second.ipynb") == "False\n"
+    assert text(project / "build/full/02_second.ipynb") == "False 02_second.ipynb\n"
 
 
 def test_a_run_needs_a_job(project):
     with pytest.raises(ValueError, match="jobs is 0"):
         build.run(project, jobs=0)
+
+
+def test_all_notebooks_are_counted_and_the_time_is_that_of_the_run_before(project, capsys):
+    assert build.run(project) == 0
+    assert "3 of 3 notebooks to run, profile full, 1 at a time; the first run, so how long it takes is not known" in capsys.readouterr().out
+    for number, (name, seconds) in enumerate({"01_first": 60.0, "02_second": 240.0, "00_overview": 30.0}.items()):
+        path = project / f"build/full/{name}.ipynb"
+        nb = nbformat.read(path, as_version=4)
+        build.write(nb, path, {**nb.metadata.riemlib, "seconds": seconds})
+        os.utime(project / f"notebooks/{name}.py", (time.time() + number,) * 2)
+    assert build.run(project, jobs=2) == 0
+    assert "3 of 3 notebooks to run, profile full, 2 at a time; about 4 min, as the last run took" in capsys.readouterr().out
+
+
+def test_the_first_run_after_a_clone_takes_the_published_times(copy, capsys):
+    shutil.rmtree(copy / "build")
+    assert build.run(copy) == 0
+    assert "less than a minute, as the published run took" in capsys.readouterr().out
+    assert build.run(copy, "quick", only=["01_first"]) == 0
+    assert "1 of 1 notebooks to run, profile quick, 1 at a time; the first run" in capsys.readouterr().out
+
+
+def test_a_terminal_shows_the_bar_and_the_time_left(copy):
+    """And nothing else: no line of a kernel, of papermill or of a warning."""
+    for name in ("01_first", "02_second", "00_overview"):
+        os.utime(copy / f"notebooks/{name}.py", (time.time() + 60,) * 2)
+    first = copy / "notebooks/01_first.py"
+    edit(first, "print(seeds", "import os, warnings, time; time.sleep(1); warnings.warn('w'); os.write(2, b'stray'); print(seeds")
+    ours, its = pty.openpty()
+    termios.tcsetwinsize(its, (24, 120))
+    process = subprocess.Popen([sys.executable, "-c", RUN, str(copy)], stdout=its, stderr=its)
+    os.close(its)
+    said = b""
+    with contextlib.suppress(OSError):  # what Linux raises at the end
+        while part := os.read(ours, 4096):
+            said += part
+    os.close(ours)
+    assert process.wait() == 0
+    shown = said.decode().replace("\r\n", "\n")
+    assert "notebooks 0/3 |" in shown and "less than a minute left" in shown and "stray" not in shown
+    stays = [line.split("\r")[-1] for line in shown.split("\n")]  # what the bar writes over is gone
+    words = ("3 of 3", "01_first ", "02_second ", "00_overview ", "To read", "  ", "Decided", "Compared", "Claim by claim")
+    assert [line for line in stays if line and not line.startswith(words)] == []
+
+
+# A run with parameters that a reader gives.
+
+
+def test_given_parameters_count_and_their_results_stay_apart(copy, capsys):
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    assert ran(copy, capsys, only=["01_first"], settings=["seeds=7"]) == ["01_first"]
+    assert text(copy / "build/custom/01_first.ipynb") == "14\n"
+    nb = nbformat.read(copy / "build/custom/01_first.ipynb", as_version=4)
+    assert nb.metadata.riemlib.profile == "custom"
+    (claim,) = json.loads((copy / "build/custom/claims.json").read_text())
+    assert claim["evidence"] == {"seeds": 7} and (copy / "build/custom/figures/figure_1.png").exists()
+    assert {path: path.read_bytes() for path in before} == before
+    assert ran(copy, capsys, only=["01_first"], settings=["seeds=7"]) == []
+    assert ran(copy, capsys, only=["01_first"], settings=["seeds=8"], profile="quick", build=copy / "b") == ["01_first"]
+    assert text(copy / "b/custom/01_first.ipynb") == "16\n"
+    assert ran(copy, capsys, only=["01_first"], settings=["device=gpu"], profile="quick") == ["01_first"]
+    assert text(copy / "build/custom/01_first.ipynb") == "2\n"  # the other parameters are those of the profile
+
+
+def test_claims_of_given_parameters_are_those_of_one_run(copy, capsys):
+    source = copy / "notebooks/02_second.py"
+    edit(source, "# %%\nimport time", '# %% tags=["parameters"]\nwidth: int = 2  # of a layer\n\n# %%\nimport time')
+    assert ran(copy, capsys, only=["01_first"], settings=["seeds=7"]) == ["01_first"]
+    assert ran(copy, capsys, only=["02_second"], settings=["width=3"]) == ["02_second"]
+    assert json.loads((copy / "build/custom/claims.json").read_text()) == []
+
+
+def test_publish_takes_no_result_of_given_parameters(copy, capsys):
+    before = (copy / "notebooks/01_first.ipynb").read_bytes()
+    assert build.run(copy, only=["01_first"], settings=["seeds=4"]) == 0  # even where they are those of the notebook
+    assert set(published(copy, capsys).values()) == {"is up to date"}
+    for path in (copy / "notebooks/01_first.ipynb", copy / "build/full/01_first.ipynb"):
+        path.unlink()
+    shutil.copy(copy / "build/custom/01_first.ipynb", copy / "build/full/01_first.ipynb")
+    assert "was made at the profile custom, not full" in published(copy, capsys)["01_first"]
+    (copy / "notebooks/01_first.ipynb").write_bytes(before)
+    assert [job.name for job in build.due(copy, copy / "build/full", "full", ["01_first"])] == ["01_first"]
+
+
+def test_a_parameter_that_a_notebook_does_not_have_is_refused_with_the_meaning_of_those_it_has(copy):
+    with pytest.raises(ValueError) as refused:
+        build.run(copy, only=["01_first"], settings=["seed=7"])
+    assert str(refused.value).splitlines() == [
+        "01_first has no parameter seed; its parameters are",
+        "  seeds: int = 4  networks",
+        '  device: str = "cpu"  where they live',
+    ]
+    with pytest.raises(ValueError, match="00_overview has no parameter seeds|02_second has no parameter seeds"):
+        build.run(copy, settings=["seeds=7"])  # each notebook must have it
+    assert not (copy / "build/custom").exists()
 
 
 # Damage.
@@ -621,24 +721,76 @@ def test_publish_carries_no_run_of_other_code(copy, capsys):
     assert published(copy, capsys)["01_first"] == "left alone: it was not executed yet (make paper)"
 
 
+# An archive of a version.
+
+
+@pytest.fixture
+def committed(copy) -> Path:
+    """The toy project after a full run, as a git repository."""
+    (copy / "pyproject.toml").write_text('[project]\nversion = "3.1.4"\n')
+    (copy / ".gitignore").write_text("build/\n__pycache__/\n")
+    commit(copy, init=True)
+    return copy
+
+
+def commit(root: Path, init: bool = False) -> None:
+    who = ["-c", "user.name=n", "-c", "user.email=e@example.org", "-c", "commit.gpgsign=false"]
+    for command in [["init", "-q"]] * init + [["add", "-A"], [*who, "commit", "-qm", "m"]]:
+        archive.git(root, *command)
+
+
+def test_an_archive_has_the_commit_the_claims_and_digests_that_a_reader_can_check(committed):
+    path = archive.archive(committed)
+    assert path == committed / "build/riemlib-3.1.4.zip"
+    with zipfile.ZipFile(path) as file:
+        file.extractall(committed / "build/elsewhere")
+    folder = committed / "build/elsewhere/riemlib-3.1.4"
+    tracked = archive.git(committed, "ls-files").splitlines()
+    assert {str(f.relative_to(folder)) for f in folder.rglob("*") if f.is_file()} == {*tracked, "claims.json", "SHA256SUMS"}
+    assert [claim["id"] for claim in json.loads((folder / "claims.json").read_text())] == ["gauge"]
+    digests = dict(reversed(line.split("  ")) for line in (folder / "SHA256SUMS").read_text().splitlines())
+    assert set(digests) == {"claims.json", *(f"notebooks/{name}.ipynb" for name in ALL)}
+    assert all(hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest for name, digest in digests.items())
+    before = path.read_bytes()
+    assert archive.archive(committed).read_bytes() == before
+
+
+def test_no_archive_of_what_is_not_committed_or_stale(committed, capsys):
+    edit(committed / "notebooks/02_second.py", "'second'", "'other'")
+    with pytest.raises(ValueError, match="these files are not:\n M notebooks/02_second.py$"):
+        archive.archive(committed)
+    commit(committed)
+    with pytest.raises(ValueError, match="02_second.ipynb: is stale"):
+        archive.archive(committed)
+    shutil.rmtree(committed / ".git")
+    with pytest.raises(ValueError, match="git status fails"):
+        archive.archive(committed)
+    assert not list((committed / "build").glob("*.zip"))
+
+
+def test_the_command_archive_says_where_the_file_is(committed, monkeypatch, capsys):
+    monkeypatch.setattr(archive, "archive", functools.partial(archive.archive, committed))
+    assert main(["archive"]) == 0 and "riemlib-3.1.4.zip has the code, the executed notebooks" in capsys.readouterr().out
+    (committed / "new").write_text("")
+    assert main(["archive"]) == 2 and "an archive holds what is committed" in capsys.readouterr().err
+
+
 # The command line.
 
 
 @pytest.mark.parametrize(
     ("arguments", "function", "expected"),
     [
-        (["run"], "run", {"profile": "full", "build": None, "only": [], "jobs": 1}),
-        (
-            ["run", "04_metric", "--jobs", "2", "--build", "b"],
-            "run",
-            {"profile": "full", "build": Path("b"), "only": ["04_metric"], "jobs": 2},
-        ),
-        (["run", "--profile", "quick"], "run", {"profile": "quick", "build": None, "only": [], "jobs": 1}),
+        (["run"], "run", {}),
+        (["run", "04_metric", "--jobs", "2", "--build", "b"], "run", {"build": Path("b"), "only": ["04_metric"], "jobs": 2}),
+        (["run", "--profile", "quick"], "run", {"profile": "quick"}),
+        (["run", "04_metric", "-p", "a=1", "--parameter", "b=x=y"], "run", {"only": ["04_metric"], "settings": ["a=1", "b=x=y"]}),
         (["publish"], "publish", {}),
     ],
 )
 def test_the_command_line_passes_its_arguments_on(monkeypatch, arguments, function, expected):
-    monkeypatch.setattr(build, function, lambda **given: 0 if given == expected else 3)
+    default = {"profile": "full", "build": None, "only": [], "jobs": 1, "settings": []} if function == "run" else {}
+    monkeypatch.setattr(build, function, lambda **given: 0 if given == default | expected else 3)
     assert main(arguments) == 0
 
 
@@ -646,6 +798,14 @@ def test_the_scheduler_is_told_to_the_kernels_and_to_no_one_else(monkeypatch):
     monkeypatch.delenv("RIEMLIB_SCHEDULER", raising=False)
     monkeypatch.setattr(build, "run", lambda **given: os.environ["RIEMLIB_SCHEDULER"] == "tcp://host:1")
     assert main(["run", "--scheduler", "tcp://host:1"]) == 1 and "RIEMLIB_SCHEDULER" not in os.environ
+
+
+@pytest.mark.parametrize("edit", [False, True])
+def test_lab_starts_without_a_page_of_messages(monkeypatch, edit):
+    found = []
+    monkeypatch.setattr(lab, "lab", lambda edit, arguments: found.append((edit, *arguments, os.environ["PYTHONWARNINGS"])) or 0)
+    assert main(["lab", *["--edit"] * edit]) == 0
+    assert found == [(edit, "--log-level=WARN", "ignore:Overriding existing pre_save_hook")]
 
 
 def test_the_command_line_says_what_is_wrong(monkeypatch, capsys):

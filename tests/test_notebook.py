@@ -42,3 +42,19 @@ def test_the_end_says_the_environment_and_fills_in_the_time(shown):
 
 def test_without_a_box_claims_are_decided_all_the_same():
     assert notebook.decide("gauge", HOLDS, {}).verdict == "confirmed" and "cpu" in repr(notebook.closing().environment)
+
+
+def test_the_box_says_how_to_change_a_parameter(shown, monkeypatch):
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    notebook.opening("section 2")
+    assert "make lab" in shown[-1] and "python -m riemlib run NAME -p name=value" in shown[-1]
+    for session in ("05_lie_groups.ipynb", "/build/lab/notebooks/05_lie_groups.py"):
+        monkeypatch.setenv("JPY_SESSION_NAME", session)
+        notebook.opening("section 5")
+        assert "python -m riemlib run 05_lie_groups -p name=value" in shown[-1]
+
+
+def test_a_notebook_that_decides_nothing_says_so_at_its_end(shown):
+    notebook.opening("section 1")
+    notebook.closing()
+    assert "no claim is decided here" in shown[-1] and "none yet" not in shown[-1]

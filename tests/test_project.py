@@ -13,12 +13,13 @@ from pathlib import Path
 import papermill
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from riemlib.companion import build
 from riemlib.companion.provenance import modules_used, parsed
 
 ROOT = build.ROOT
-TARGETS = {"help", "paper", "publish", "test", "check", "lab", "site", "bench", "clean"}
+TARGETS = {"help", "paper", "publish", "archive", "test", "check", "lab", "site", "bench", "clean"}
 NOTEBOOKS = build.names(ROOT)
 LONGEST, WIDEST = 20, 120  # a cell of a notebook, in lines and characters
 
@@ -51,6 +52,14 @@ def test_the_lock_holds_what_the_project_depends_on():
     assert named <= set(lock())
 
 
+def test_the_lock_holds_what_its_packages_need():
+    """But for what a build of torch adds, and the tools that install."""
+    found = {normal(d.metadata["Name"]): d for d in metadata.distributions()}
+    needs = [Requirement(text) for name in set(lock()) & set(found) - {"torch"} for text in found[name].requires or ()]
+    named = {normal(need.name) for need in needs if need.marker is None or need.marker.evaluate({"extra": ""})}
+    assert len(named) > 50 and named - set(lock()) <= {"pip", "setuptools"}
+
+
 def test_packages_here_are_those_of_the_lock():
     found = {normal(d.metadata["Name"]): d.version.partition("+")[0] for d in metadata.distributions()}
     assert {name: found[name] for name in lock() if name in found} == {name: version for name, version in lock().items() if name in found}
@@ -60,7 +69,7 @@ def test_conda_and_make_install_from_the_same_lock():
     packages = yaml.safe_load(read("environment.yml"))["dependencies"]
     assert packages == ["python=3.11", "pip", {"pip": ["-r requirements.lock", "-e ."]}]
     assert PROJECT["requires-python"] == ">=3.11"
-    assert re.search(r"pip install .*-r requirements\.lock$", read("Makefile"), re.MULTILINE)
+    assert re.search(r"-P riemlib/companion/install.py requirements\.lock$", read("Makefile"), re.MULTILINE)
     assert re.search(r"pip install .*--no-deps .*-e \.$", read("Makefile"), re.MULTILINE)
 
 
@@ -83,11 +92,30 @@ def test_ci_runs_make_test():
     assert "set -euo pipefail" in read(".ci/run") and read(".ci/run").rstrip().endswith("make test")
 
 
+def test_the_hosted_workflow_runs_what_ci_runs():
+    workflow = yaml.safe_load(read(".github/workflows/ci.yml"))
+    assert set(workflow[True]) == {"push", "pull_request"}  # YAML reads the word `on` as true
+    (job,) = workflow["jobs"].values()
+    assert [step["run"] for step in job["steps"] if "run" in step] == [".ci/run"]
+    (python,) = [step["with"]["python-version"] for step in job["steps"] if "python-version" in step.get("with", {})]
+    assert python == "3.11"  # that of environment.yml, and the least that pyproject.toml takes
+    (kept,) = [step["with"]["path"].split() for step in job["steps"] if step.get("if") == "failure()"]
+    assert kept == ["build/**/*.failed.ipynb", "build/**/compare.html"]
+
+
+def test_the_changelog_has_this_version_first():
+    versions = re.findall(r"^## ([\d.]+)", read("CHANGELOG.md"), re.MULTILINE)
+    assert versions[0] == re.sub(r"\.dev\d+$", "", PROJECT["version"]) and versions[-1] == "1.0.0"
+    in_preparation = re.search(r"^## .*in preparation", read("CHANGELOG.md"), re.MULTILINE)
+    assert bool(in_preparation) == (".dev" in PROJECT["version"])
+
+
 def test_make_alone_lists_the_targets():
     listed = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert {line.split()[1] for line in listed.splitlines()} == TARGETS
 
 
+PACKAGES = ["riemlib/companion/install.py", "pip"]  # first those of the lock, then this one
 STUB = """#!/bin/sh
 # A Python that only writes down what it was asked for, and fails at what the file `fails` names.
 echo "$*" >> calls
@@ -112,7 +140,7 @@ def install(tmp_path):
         (tmp_path / "fails").write_text(fails)
         (tmp_path / "calls").write_text("")
         made = subprocess.run(["make", "install", "PYTHON=./python"], cwd=tmp_path, capture_output=True, text=True)
-        asked = [line for line in (tmp_path / "calls").read_text().splitlines() if line.startswith("-m")]
+        asked = [line for line in (tmp_path / "calls").read_text().splitlines() if not line.startswith("-c")]
         return asked if made.returncode == 0 else made.stderr
 
     call.folder = tmp_path
@@ -121,7 +149,7 @@ def install(tmp_path):
 
 def test_install_is_done_once_and_again_when_the_lock_changes(install):
     first = install()
-    assert [line.split()[1] for line in first] == ["venv", "pip", "pip"]
+    assert [line.split()[1] for line in first] == ["venv", *PACKAGES]
     assert install() == []
     for name in ("requirements.lock", "pyproject.toml"):
         os.utime(install.folder / ".venv/.installed", (0, 0))
@@ -129,14 +157,16 @@ def test_install_is_done_once_and_again_when_the_lock_changes(install):
             os.utime(install.folder / other, (0, 0))
         assert install() == []
         os.utime(install.folder / name)
-        assert [line.split()[1] for line in install()] == ["pip", "pip"]
+        assert [line.split()[1] for line in install()] == PACKAGES
 
 
 @pytest.mark.parametrize("step", ["requirements.lock", "-e ."])
 def test_an_install_cut_off_starts_afresh(install, step):
-    assert isinstance(install(fails=step), str)
-    assert [line.split()[1] for line in install()] == ["venv", "pip", "pip"]
-    assert install() == []
+    for _ in range(2):  # the first install, and one after a change of the lock file
+        assert isinstance(install(fails=step), str)
+        assert [line.split()[1] for line in install()] == ["venv", *PACKAGES]
+        assert install() == []
+        os.utime(install.folder / ".venv/.installed", (0, 0))
 
 
 def test_an_old_python_is_refused(install):
@@ -169,6 +199,8 @@ def test_notebook_conventions(name):
     lines = parameters.splitlines()
     assert not [line for line in lines if not re.fullmatch(r"\w+: [\w\[\], .|]+ = .+  # .+", line)]
     assert "device" in papermill.inspect_notebook(nb)
+    opens = sum(cell.source.count("notebook.opening(") for cell in code)  # the box, which says how to change a parameter
+    assert opens == (name not in build.LAST)
     for cell in code:
         decides = re.search(r"^notebook\.decide\(", cell.source, re.MULTILINE)
         assert not decides or "nbval-check-output" in cell.metadata.get("tags", []), cell.source
@@ -205,7 +237,7 @@ def test_no_two_notebooks_define_the_same_function():
 
 def test_quick_parameters_are_known():
     for name in NOTEBOOKS:
-        build.parameters(ROOT, name, "quick")
+        build.passed(ROOT, name, "quick")
 
 
 def test_tracked_files_at_the_top_are_those_tools_need():
@@ -215,4 +247,15 @@ def test_tracked_files_at_the_top_are_those_tools_need():
         pytest.skip("not a git checkout")
     top = {Path(name).parts[0] for name in tracked}
     tree = {"README.md", "Makefile", "environment.yml", "notebooks", "riemlib", "tests"}
-    assert top <= tree | {"pyproject.toml", "requirements.lock", "LICENSE", "LICENSE-TEXT", "CITATION.cff", ".gitignore", ".ci"}
+    assert top <= tree | {
+        "pyproject.toml",
+        "requirements.lock",
+        "LICENSE",
+        "LICENSE-TEXT",
+        "CITATION.cff",
+        ".gitignore",
+        ".ci",
+        ".github",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+    }

@@ -3,13 +3,19 @@
 The snippets run as they stand, but for how much they train (`SHORTER`): fewer seeds and fewer updates.
 """
 
+import ast
+import functools
 import os
 import re
 import shlex
+import shutil
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 
+import jupytext
 import matplotlib
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,7 +24,7 @@ from reference import error
 
 import riemlib as rl
 from riemlib.__main__ import main, parser
-from riemlib.companion import build
+from riemlib.companion import build, parameters
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -178,18 +184,92 @@ def test_there_are_commands():
     assert {words[1] for words in commands() if words[0] == "make"} >= {"paper", "test", "lab", "site", "bench", "help"}
 
 
-@pytest.mark.parametrize("words", commands(), ids=" ".join)
-def test_a_command_exists(words, capsys):
-    """A target of make with variables that it knows; a command of the module, with names of notebooks."""
-    if words[0] == "make":
-        outside = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
-        planned = subprocess.run(["make", "-n", *words[1:], "VENV=/elsewhere"], cwd=ROOT, env=outside, capture_output=True, text=True)
-        assert planned.returncode == 0, planned.stderr
-        assert all(word.partition("=")[2].lower() in planned.stdout for word in words[2:])
-    else:
-        assert words[1:3] == ["-m", "riemlib"]
-        given = parser().parse_args(words[3:])
-        assert set(getattr(given, "names", [])) <= set(build.names(ROOT))
-        with pytest.raises(SystemExit) as stopped:
-            main([words[3], "--help"])
-        assert stopped.value.code == 0 and words[3] in capsys.readouterr().out
+MAKE = [words for words in commands() if words[0] == "make"]
+SHELL = [words[3:] for words in commands() if words[0] != "make"]
+STUB = """#!/bin/sh
+# A Python that only writes down what it was asked for.
+echo "$@" >> "$(dirname "$0")/calls"
+"""
+
+
+@pytest.mark.parametrize("words", MAKE, ids=" ".join)
+def test_a_target_of_make_asks_python_for_what_it_has(words, tmp_path):
+    """It runs in a folder of its own with a Python that does nothing: modules and files exist, and the commands take the options."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/python").write_text(STUB)
+    (tmp_path / "bin/python").chmod(0o755)
+    outside = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+    made = subprocess.run([*words, f"VENV={tmp_path}"], cwd=tmp_path, env=outside, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    calls = (tmp_path / "bin/calls").read_text() if (tmp_path / "bin/calls").exists() else made.stdout
+    assert calls and all(word.partition("=")[2].lower() in calls for word in words[2:])
+    for call in map(shlex.split, calls.splitlines() if calls != made.stdout else ()):
+        if call[:2] == ["-m", "riemlib"]:
+            parser().parse_args(call[2:])
+        else:
+            assert find_spec(call[1]) if call[0] == "-m" else (ROOT / call[0]).is_file()
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> Path:
+    """A project with the notebooks that the commands name, each with the parameters of the real one and a line that prints them."""
+    root = tmp_path_factory.mktemp("small")
+    (root / "notebooks").mkdir()
+    (root / "requirements.lock").write_text("")
+    for name in {word for words in SHELL for word in words if word in build.names(ROOT)}:
+        nb = build.source(ROOT, name)
+        (cell,) = (cell for cell in nb.cells if "parameters" in cell.metadata.get("tags", []))
+        shows = nbformat.v4.new_code_cell("print({name: value for name, value in globals().items() if name in KNOWN})")
+        shows.source = shows.source.replace("KNOWN", repr([*parameters.known(nb)]))
+        nb.cells = [cell, shows]
+        jupytext.write(nb, root / f"notebooks/{name}.py", fmt="py:percent")
+    return root
+
+
+def printed(file: Path) -> dict:
+    (text,) = [output.text for cell in nbformat.read(file, as_version=4).cells for output in cell.get("outputs", [])]
+    return ast.literal_eval(text)
+
+
+def test_the_commands_of_riemlib_run(small, monkeypatch, capsys):
+    """In the order of the text, on small notebooks, but that everything was run and published before."""
+    for name in ("run", "publish", "check"):
+        monkeypatch.setattr(build, name, functools.partial(getattr(build, name), small))
+    assert main(["run"]) == 0 and main(["publish"]) == 0
+    (small / "build/full/04_metric.ipynb").unlink()
+    for words in SHELL:
+        assert main(words) == 0, words
+        said = capsys.readouterr().out
+        names = [word for word in words if word in build.names(ROOT)] or build.names(small)
+        if words[0] == "run":
+            given = parser().parse_args(words).parameter
+            for name in names:
+                found = printed(small / "build" / ("custom" if given else "full") / f"{name}.ipynb")
+                assert {f"{key}={value}" for key, value in found.items()} >= set(given) and found
+        elif words[0] == "check":
+            assert "are those of today's code" in said
+        else:
+            assert words == ["publish"] and said.count("is up to date") == len(names)
+    assert {words[0] for words in SHELL} == {"run", "check", "publish"}
+
+
+@pytest.mark.parametrize("words", SHELL, ids=" ".join)
+def test_the_commands_of_riemlib_fit_the_real_notebooks(words, capsys):
+    given = parser().parse_args(words)
+    if given.command == "run":
+        chosen = build.selected(ROOT, given.profile, given.names)
+        parameters.given(given.parameter, {name: build.source(ROOT, name) for name in chosen})
+    with pytest.raises(SystemExit) as stopped:
+        main([words[0], "--help"])
+    assert stopped.value.code == 0 and words[0] in capsys.readouterr().out
+
+
+def test_every_command_of_the_other_texts_exists():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8") + (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert set(re.findall(r"`make ([a-z]+)`", text)) <= targets
+    for command in re.findall(r"python -m riemlib ([^`]+)`", text):
+        assert parser().parse_args(shlex.split(command.replace("NAME", "04_metric", 1)))
+    named = re.findall(r"`([\w.]+(?:/[\w.]+)+)`", text) + re.findall(r"`([\w-]+\.(?:md|toml|cff|lock))`", text)
+    assert not [name for name in named if not name.startswith(("build/", "notebooks/NAME")) and not (ROOT / name).exists()]

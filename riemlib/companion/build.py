@@ -14,7 +14,7 @@ import re
 import shutil
 import time
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,15 +27,17 @@ import yaml
 from nbformat import NotebookNode
 from tqdm.auto import tqdm
 
-from . import compare, index, kernels, ledger, progress
+from . import compare, index, kernels, ledger, parameters, progress, remaining
 from .files import renamed_to
 from .processes import is_alive
 from .provenance import ROOT, canonical, code_used, hashed
 
 PROFILES = ("full", "quick")
+CUSTOM = "custom"  #: the folder, and the profile in the stamps, of results for which a reader gave parameters
 FRONT = "figure_1.png"  #: the figure README.md opens with
 LAST = "00_overview", "10_errata"  #: they show the ledger of the other notebooks, so they run after them
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  #: what a kernel's libraries read
+BAR = {"desc": "notebooks", "leave": False, "dynamic_ncols": True, "bar_format": "{desc} {n_fmt}/{total_fmt} |{bar}| {elapsed}{postfix}"}
 LOOK = 0.3  #: seconds between two looks at how far the studies are
 DAMAGED = "is damaged: make paper"
 
@@ -59,7 +61,7 @@ def source(root: Path, name: str) -> NotebookNode:
     return nb
 
 
-def parameters(root: Path, name: str, profile: str) -> dict:
+def passed(root: Path, name: str, profile: str) -> dict:
     """What papermill passes to a notebook: its quick values; nothing at the full profile, whose values stand in the notebook itself.
 
     Errors: ValueError for a parameter, or a notebook, that does not exist.
@@ -68,22 +70,26 @@ def parameters(root: Path, name: str, profile: str) -> dict:
     quick = (yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else None) or {}
     if unknown := sorted(set(map(str, quick)) - set(names(root))):
         raise ValueError(f"quick.yaml names {', '.join(unknown)}; notebooks are {', '.join(names(root))}")
-    given = quick.get(name) or {}
-    known = papermill.inspect_notebook(source(root, name)) if given else {}
-    if unknown := sorted(set(given) - set(known)):
+    values = quick.get(name) or {}
+    known = parameters.known(source(root, name)) if values else {}
+    if unknown := sorted(set(values) - set(known)):
         needed = ", ".join(known) or "none"
         raise ValueError(f"quick.yaml gives {name} the unknown parameter {', '.join(unknown)}; its parameters are {needed}")
-    return given if profile == "quick" else {}
+    return values if profile == "quick" else {}
 
 
 # The digest of all that decides a notebook's outputs.
 
 
-def digest(root: Path, name: str, profile: str, results: Iterable[Path] = ()) -> str:
-    """The digest of a notebook at a profile. Those in `LAST` depend on the claims in the other `results` as well."""
+def digest(root: Path, name: str, profile: str, results: Iterable[Path] = (), given: Mapping | None = None) -> str:
+    """The digest of a notebook at a profile, with the parameters that a reader gives instead of the profile's.
+
+    Those in `LAST` depend on the claims in the other `results` as well.
+    """
     nb = source(root, name)
     shown = ledger.gather(results) if name in LAST else []
-    return hashed([code(nb), parameters(root, name, profile), locked(root), code_used(tree(nb), root), claims(root, name, nb), shown])
+    values = passed(root, name, profile) | dict(given or {})
+    return hashed([code(nb), values, locked(root), code_used(tree(nb), root), claims(root, name, nb), shown])
 
 
 def code(nb: NotebookNode) -> list:
@@ -225,25 +231,32 @@ class Job:
             return False
         return self.result.stat().st_mtime >= (self.root / "notebooks" / f"{self.name}.py").stat().st_mtime
 
+    def took_before(self) -> float | None:
+        """Seconds that its last run took: that in its folder, or else, at the full profile, the published one."""
+        paths = [self.result] + [self.root / "notebooks" / self.result.name] * (self.stamp["profile"] == "full")
+        return next((marks["seconds"] for path in paths if "seconds" in (marks := stamp(path))), None)
+
     def told(self, own: Path) -> Path:
         """The file in `own` where a study in its kernel says how far it is."""
         return own / f"{self.name}.progress"
 
-    def execute(self, own: Path, started: kernels.Kernels, threads: int, bar: bool) -> tuple["Job", float, str, list[str]]:
+    def execute(self, own: Path, started: kernels.Kernels, threads: int, bar: bool) -> tuple[float, str, list[str]]:
         """Runs it in the notebooks' folder, in its own kernel with so many threads, by way of the folder `own` of this run.
 
-        Returns itself, the seconds it took, what went wrong, and notes.
+        Returns the seconds it took, what went wrong, and notes.
         """
         beside = own / f"{self.name}.ipynb"
-        start, wrong, notes = time.perf_counter(), "", []
+        start, wrong = time.perf_counter(), ""
+        notes: list[str] = []
         path = os.pathsep.join(filter(None, [str(self.root), os.environ.get("PYTHONPATH")]))
         variables = {"RIEMLIB_BUILD": str(self.folder), "RIEMLIB_PROGRESS": str(self.told(own)), "PYTHONPATH": path, "TQDM_DISABLE": "1"}
+        variables["JPY_SESSION_NAME"] = f"{self.name}.ipynb"  # what Jupyter tells a kernel
         variables |= {name: os.environ.get(name, str(threads)) for name in THREADS}
         try:
             nb, log = source(self.root, self.name), own / f"{self.name}.log"
             manager = started.manager(self.root / "notebooks", variables, log)
-            how = {"kernel_name": "python3", "extra_arguments": ["--log-level=CRITICAL"]}
-            how["progress_bar"] = {"desc": self.name, "leave": False, "disable": None} if bar else False
+            shown = {"desc": self.name, "leave": False, "disable": None} if bar else False
+            how = {"kernel_name": "python3", "extra_arguments": ["--log-level=CRITICAL"], "progress_bar": shown}
             kernels.execute(nb, beside, self.parameters, notes.append, manager, **how)
             seconds = time.perf_counter() - start
             nb = nbformat.read(beside, as_version=4)
@@ -251,15 +264,16 @@ class Job:
             self.failed.unlink(missing_ok=True)
         except Exception as error:
             seconds = time.perf_counter() - start
-            in_cell = isinstance(error, papermill.PapermillExecutionError)
-            wrong = f"{error.ename}: {error.evalue}" if in_cell else f"{type(error).__name__}: {error}"
+            wrong = f"{type(error).__name__}: {error}"
+            if isinstance(error, papermill.PapermillExecutionError):
+                wrong = f"{error.ename}: {error.evalue}"
             if isinstance(error, RuntimeError) and log.exists() and (last := log.read_text(errors="replace").strip()):
                 wrong = f"{wrong.splitlines()[0]}; the last that its kernel wrote: {last.splitlines()[-1]}"
             if not started.ended:
                 self.result.unlink(missing_ok=True)
                 if beside.exists():
                     os.replace(beside, self.failed)
-        return self, seconds, wrong, notes
+        return seconds, wrong, notes
 
 
 @contextmanager
@@ -277,31 +291,44 @@ def environment(**values: str) -> Iterator[None]:
 # Running.
 
 
-def run(root: Path = ROOT, profile: str = "full", build: Path | None = None, only: Sequence[str] = (), jobs: int = 1) -> int:
+def run(
+    root: Path = ROOT,
+    profile: str = "full",
+    build: Path | None = None,
+    only: Sequence[str] = (),
+    jobs: int = 1,
+    settings: Sequence[str] = (),
+) -> int:
     """Executes every notebook that is out of date (of those in `only`, where given), and gathers claims and figures in `build`.
 
     A result is up to date where its stamp is that of today's code and it is no older than its source. Tracked files stay as they are.
+    `settings` are "name=value" texts, parameters for this run. Its results, claims and figures stay apart, in `build`/custom.
     Returns 0, or 1 where one failed.
-    Errors: ValueError for an unknown notebook, profile or quick parameter, or no jobs; then nothing runs.
+    Errors: ValueError for an unknown notebook, profile or parameter, or no jobs; then nothing runs.
     """
     if jobs < 1:
         raise ValueError(f"jobs is {jobs}; at least 1 is needed")
+    chosen = selected(root, profile, only)
+    given = parameters.given(settings, {name: source(root, name) for name in chosen})
     build = (build or root / "build").resolve()
-    folder, chosen = build / profile, selected(root, profile, only)
-    todo = due(root, folder, profile, [name for name in chosen if name not in LAST])
-    if todo:
-        print(f"{len(todo)} of {len(chosen)} notebooks to run, profile {profile}, {jobs} at a time", flush=True)
-    failures = execute(todo, jobs)
-    last = [name for name in chosen if name in LAST]
-    if failures:
-        print(*(f"{name:<20} not run: it shows the ledger of the others" for name in last), sep="\n")
-    else:
-        after = due(root, folder, profile, last)  # now, for their digest counts the results of the others
-        failures = execute(after, jobs)
-        todo += after
-
+    folder = build / (CUSTOM if given else profile)
+    first, last = ([name for name in chosen if (name in LAST) == late] for late in (False, True))
+    todo, ahead = (due(root, folder, profile, part, given) for part in (first, last))
+    left = remaining.Left({job.name: job.took_before() for job in (*todo, *ahead)}, jobs)
+    if todo or ahead:
+        how_long = left.whole("last" if any(job.result.exists() for job in (*todo, *ahead)) else "published")
+        print(f"{len(todo) + len(ahead)} of {len(chosen)} notebooks to run, profile {profile}, {jobs} at a time; {how_long}", flush=True)
+    with tqdm(total=len(left.before), disable=None if left.before else True, **BAR) as bar:  # None: where there is no terminal
+        failures = execute(todo, jobs, bar, left)
+        if not failures:
+            after = due(root, folder, profile, last, given)  # now, for their digest counts the results of the others
+            failures = execute(after, jobs, bar, left)
+            todo += after
+            last = []
+    print(*(f"{name:<20} not run: it shows the ledger of the others\n" for name in last), sep="", end="")
     done = [path for path in (folder / f"{name}.ipynb" for name in sorted(chosen)) if path.exists()]
-    decided = collect(root, folder, build)
+    home = folder if given else build
+    decided = collect(root, folder, home, chosen if given else names(root))
     if failures:
         print(f"{len(failures)} of {len(chosen)} notebooks failed; the traceback is in")
         print(*(f"  {relative(job.failed)}" for job in failures), sep="\n")
@@ -310,8 +337,8 @@ def run(root: Path = ROOT, profile: str = "full", build: Path | None = None, onl
         print(f"nothing to do: {len(done)} notebooks are up to date at the {profile} profile")
     print("To read, in this order (with `make lab`, or any reader of notebooks):")
     print(*(f"  {relative(path)}" for path in done), sep="\n")
-    print(f"Decided claims ({decided}): {relative(build / 'claims.json')}. Figures: {relative(build / 'figures')}")
-    if profile == "full":
+    print(f"Decided claims ({decided}): {relative(home / 'claims.json')}. Figures: {relative(home / 'figures')}")
+    if profile == "full" and not given:
         print(*compared(root, folder, build), sep="\n")
     return 0
 
@@ -334,43 +361,46 @@ def selected(root: Path, profile: str, only: Sequence[str]) -> list[str]:
     if unknown := sorted(set(chosen) - set(names(root))):
         raise ValueError(f"there is no notebook {', '.join(unknown)}; notebooks are {', '.join(names(root))}")
     for name in names(root):
-        parameters(root, name, profile)
+        passed(root, name, profile)
     return chosen
 
 
-def due(root: Path, folder: Path, profile: str, chosen: Iterable[str]) -> list[Job]:
-    """Those of the notebooks whose result in `folder` is not up to date."""
-    found = []
+def due(root: Path, folder: Path, profile: str, chosen: Iterable[str], given: Mapping | None = None) -> list[Job]:
+    """Those of the notebooks whose result in `folder` is not up to date. `given`: parameters instead of the profile's."""
+    found, values = [], dict(given or {})
     for name in chosen:
-        marks = {"digest": digest(root, name, profile, executed(root, folder)), "profile": profile}
-        found.append(Job(root, folder, name, parameters(root, name, profile), marks))
+        marks = {"digest": digest(root, name, profile, executed(root, folder), values), "profile": CUSTOM if values else profile}
+        found.append(Job(root, folder, name, passed(root, name, profile) | values, marks))
     return [job for job in found if not job.is_done()]
 
 
-def execute(todo: Sequence[Job], jobs: int) -> list[Job]:
+def execute(todo: Sequence[Job], jobs: int, bar: tqdm, left: remaining.Left) -> list[Job]:
     """Executes notebooks, `jobs` at a time, each in a kernel and a thread of its own. Returns those that failed.
 
-    Where it is stopped, its kernels end first.
+    `bar` counts them, and shows the time left and how far studies are. Where it is stopped, its kernels end first.
     """
     if not todo:
         return []
-    failures, started, running = [], kernels.Kernels(), set()
-    bar = tqdm(total=len(todo), desc="notebooks", leave=False, disable=None)  # None: where there is no terminal
+    failures: list[Job] = []
+    started, running = kernels.Kernels(), {}
     share = max(1, (os.cpu_count() or 1) // jobs)  # two kernels that use all cores slow each other down many times
-    with own_folder(todo[0].folder) as own, bar, ThreadPoolExecutor(jobs) as threads:
+    with own_folder(todo[0].folder) as own, ThreadPoolExecutor(jobs) as threads:
         try:
             for job in todo:
-                running.add(threads.submit(job.execute, own, started, share, bar=jobs == 1))
+                running[threads.submit(job.execute, own, started, share, bar=jobs == 1)] = job
             while running:
-                done, running = wait(running, LOOK, FIRST_COMPLETED)
-                for job, *how in (future.result() for future in done):
+                for future in wait(running, LOOK, FIRST_COMPLETED).done:
+                    job, (seconds, wrong, notes) = running.pop(future), future.result()
                     with bar.external_write_mode():
-                        failures += [job] * say_how(job, *how)
+                        failures += [job] * say_how(job, seconds, wrong, notes)
+                    left.ended(job.name, seconds)
                     bar.update()
-                bar.set_postfix_str("; ".join(f"{job.name}: {text}" for job in todo if (text := progress.told(job.told(own)))))
+                left.began(job.name for future, job in running.items() if future.running())
+                told = (f"{job.name}: {text}" for job in todo if (text := progress.told(job.told(own))))
+                bar.set_postfix_str("; ".join(filter(None, [left.text(), *told])))
         except BaseException:
             threads.shutdown(wait=False, cancel_futures=True)
-            end(started, running)
+            end(started, set(running))
             raise
     return failures
 
@@ -410,9 +440,9 @@ def own_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(own, ignore_errors=True)
 
 
-def collect(root: Path, folder: Path, build: Path) -> int:
-    """Gathers the claims decided in `folder`, copies them and the figures to `build`, and returns how many claims there are."""
-    found = [path for path in (folder / f"{name}.ipynb" for name in names(root)) if path.exists()]
+def collect(root: Path, folder: Path, build: Path, chosen: Sequence[str]) -> int:
+    """Gathers the claims that the notebooks in `folder` decide, copies them and the figures to `build`, and returns how many there are."""
+    found = [path for path in (folder / f"{name}.ipynb" for name in names(root) if name in chosen) if path.exists()]
     for path in (damaged := [path for path in found if opened(path) is None]):
         print(f"{relative(path)} is damaged, its claims are left out: run it again")
     decided = ledger.gather(path for path in found if path not in damaged)

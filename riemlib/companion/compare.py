@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 from .ledger import STAMP
 
@@ -128,5 +129,5 @@ def _is_number(value) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _is_numbers(value, count: int) -> bool:
+def _is_numbers(value, count: int) -> TypeGuard[list]:
     return isinstance(value, list) and len(value) == count and all(_is_number(each) for each in value)

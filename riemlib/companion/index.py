@@ -84,7 +84,7 @@ def measured(root: Path = ROOT) -> dict[str, set[str]]:
     imports = [node for node in body if isinstance(node, ast.Import | ast.ImportFrom)]
     functions = {node.name: node for node in body if isinstance(node, ast.FunctionDef)}
     tables = [s.value for s in body if isinstance(s, ast.Assign | ast.AnnAssign) and isinstance(s.value, ast.Dict)]
-    found = {}
+    found: dict = {}
     for table in tables:
         for key, value in zip(table.keys, table.values, strict=True):
             used = [node.id for node in ast.walk(value) if isinstance(node, ast.Name) and node.id in functions]

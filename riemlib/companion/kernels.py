@@ -58,7 +58,7 @@ class OwnFolder:
 
     def cleanup_connection_file(self) -> None:
         """Called by jupyter_client after the kernel has ended."""
-        super().cleanup_connection_file()
+        super().cleanup_connection_file()  # type: ignore[misc]
         self.remove_folder()
 
 
@@ -87,7 +87,7 @@ class Kernels:
         started = self
 
         class Kernel(PapermillKernel):
-            async def start_kernel(self, **options) -> None:
+            async def start_kernel(self, **options) -> None:  # type: ignore[override]
                 if started.ended:
                     raise RuntimeError("the run was stopped")
                 started.managers.append(self)

@@ -105,7 +105,7 @@ def gather(notebooks: Iterable[Path]) -> list[dict]:
     Section, source and statement are those of `claims.toml` today: a correction there shows everywhere, before the notebook runs again. A
     record whose id is no longer in `claims.toml` is left out. Errors: ValueError where a claim is recorded twice, or a notebook is damaged.
     """
-    found = {}
+    found: dict[str, dict] = {}
     for file in map(Path, notebooks):
         for kept in records(file):
             if (id := kept["id"]) in found:

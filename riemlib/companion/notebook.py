@@ -1,5 +1,6 @@
 """What every notebook begins and ends with: a box with its verdicts, filled in as claims are decided, and a line on its environment."""
 
+import os
 import platform
 import subprocess
 import time as clock
@@ -19,12 +20,13 @@ PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "matplotlib")
 
 
 class Opening:
-    """The box at the top of a notebook: its section, its verdicts so far, its run time and device."""
+    """The box at the top of a notebook: its section, its verdicts so far, its run time and device, and how to run it otherwise."""
 
     def __init__(self, section: str, device: str, expected: str):
         self.section, self.device, self.expected = section, device, expected
         self.records: dict[str, Record] = {}
-        self.start, self.seconds = clock.perf_counter(), None
+        self.start = clock.perf_counter()
+        self.seconds: float | None = None
         self.handle = display(HTML(self.html()), display_id=True)  # None outside a notebook
 
     def html(self) -> str:
@@ -32,13 +34,27 @@ class Opening:
         title = element("b", f"Verdicts of {escape(self.section)}")
         where = element("span", f"({took} on {escape(self.device)})", class_="quiet", style="color:#6b6b6b")
         lines = [element("li", f"{verdict_in_colour(r.verdict)} · {escape(wording(vars(r)))}") for r in self.records.values()]
-        lines = lines or [element("li", "none yet: run the cells below")]
+        lines = lines or [element("li", "none yet: run the cells below" if self.seconds is None else "no claim is decided here")]
         verdicts = element("ul", *lines, style="margin:4px 0")
-        return element("div", f"{title} {where}", verdicts, style="border:1px solid #bbb;padding:6px 14px")
+        rerun = element("span", how_to_change(), class_="quiet", style="color:#6b6b6b")
+        return element("div", f"{title} {where}", verdicts, rerun, style="border:1px solid #bbb;padding:6px 14px")
 
     def update(self) -> None:
         if self.handle:
             self.handle.update(HTML(self.html()))
+
+
+def how_to_change() -> str:
+    """How to run a notebook with other parameters, in two sentences of HTML. A reader of the published page sees them as well.
+
+    Jupyter and `python -m riemlib run` tell a kernel which notebook it belongs to.
+    """
+    name = Path(os.environ.get("JPY_SESSION_NAME", "NAME")).stem
+    command = element("code", f"python -m riemlib run {escape(name)} -p name=value")
+    return (
+        f"To change a parameter, open the notebook with {element('code', 'make lab')}, edit the value and run the cells again. "
+        f"Or in a terminal: {command}."
+    )
 
 
 _opening: Opening | None = None

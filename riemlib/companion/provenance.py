@@ -191,7 +191,7 @@ def _exports(root: Path) -> dict[str, str]:
 @cache
 def _export_table(text: str) -> dict[str, str]:
     tables = [s.value for s in _parsed(text).body if isinstance(s, ast.Assign | ast.AnnAssign) and _binds(s) == {"EXPORTS"}]
-    return {name: module for table in tables for module, names in ast.literal_eval(table).items() for name in names}
+    return {name: module for table in tables for module, names in ast.literal_eval(table).items() for name in names}  # type: ignore[arg-type]
 
 
 # The code of one function.
@@ -208,11 +208,11 @@ def code_of(function: Callable) -> list:
     statements = [part for s in parsed(Path(file)).body if not _is_text(s) for part in _split(s)] if file else []
     if function.__name__ not in set().union(*map(_binds, statements)):
         raise ValueError(f"function is {function.__qualname__} of {module}; one at the top of a module in a file is needed")
-    own, used, before = [], {function.__name__}, set()
+    own, used, before = [], {function.__name__}, set()  # type: ignore[var-annotated]
     while used != before:
         own, before = [s for s in statements if not _binds(s) or _binds(s) & used], used
         used = used | {node.id for statement in own for node in ast.walk(statement) if isinstance(node, ast.Name)}
-    inside = _full(module, Path(file))
+    inside = _full(module, Path(file))  # type: ignore[arg-type]
     package = module.rpartition(".")[0]
     within = [ast.Import([ast.alias(package)])] if _belongs(package) else []
     return [canonical(own), code_used(ast.Module([*own, *within], []), ROOT, inside)]

@@ -49,7 +49,7 @@ class Task:
 
     @cached_property
     def key(self) -> str:
-        named = [asdict(a) if is_dataclass(a) else a for a in self.arguments]
+        named = [asdict(a) if is_dataclass(a) else a for a in self.arguments]  # type: ignore[arg-type]
         return hashed([self.function.__name__, named, versions(), *(code_of(f) for f in (self.function, *self.made_by))])
 
 
@@ -94,7 +94,7 @@ def compute(
     if todo:
         lost = ", ".join(str(task.arguments[0]) for task in todo.values())
         raise RuntimeError(f"workers died {ATTEMPTS} times, of lack of memory for one reason; {len(todo)} shards are missing: {lost}")
-    return [{key: torch.from_numpy(value) for key, value in results[task.key].items()} for task in tasks]
+    return [{key: torch.from_numpy(value) for key, value in results[task.key].items()} for task in tasks]  # type: ignore[union-attr]
 
 
 def _each(tasks: list[Task], workers: int, scheduler: str | None) -> Iterator[tuple[str, dict[str, np.ndarray]]]:

@@ -146,7 +146,7 @@ def page(nb: NotebookNode, name: str, heading: str, places: Places, root: Path) 
     return nb
 
 
-def in_order(nb: NotebookNode, code: Sequence[NotebookNode], links: Mapping[int, NotebookNode]) -> Iterator[NotebookNode]:
+def in_order(nb: NotebookNode, code: Sequence[NotebookNode], links: Mapping[int, NotebookNode]) -> Iterator[dict]:
     """The cells: first the title and the box with the verdicts; a line of links before its cell. No box where nothing is decided."""
     positions = {cell.id: i for i, cell in enumerate(code)}
     opens = [cell for cell in code if re.search(r"^notebook\.opening\(", cell.source, re.MULTILINE)]
@@ -156,7 +156,7 @@ def in_order(nb: NotebookNode, code: Sequence[NotebookNode], links: Mapping[int,
         yield cell if decides else {**cell, "outputs": []}
     for cell in nb.cells[1:]:
         if (position := positions.get(cell.id)) in links:
-            yield links[position]
+            yield links[position]  # type: ignore[index]
         if cell not in opens:
             yield cell
 
@@ -216,7 +216,8 @@ def alternatives(nb: NotebookNode, called: Sequence[set[str]], root: Path) -> li
 
     It is the text that the figure carries. Where there is none: the heading above, and what the function that drew it says.
     """
-    code, found, heading = code_cells(nb), [], ""
+    code, heading = code_cells(nb), ""
+    found: list[str] = []
     defined = {
         node.name: called[i] for i, cell in enumerate(code) for node in ast.parse(cell.source).body if isinstance(node, ast.FunctionDef)
     }
