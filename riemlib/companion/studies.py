@@ -29,6 +29,9 @@ from .shards import Task, compute
 
 SHARD = 100  #: seeds
 
+#: The settings of a condition that `fit` takes
+TRAINING = ("batch_size", "updates", "learning_rate", "optimiser", "schedule")
+
 #: name -> data: a function of the number of points and of dtype=, that returns a Sample or a pair (x, label)
 DATA: dict[str, Callable[..., Sample | tuple]] = {"spiral": spiral, "annulus": annulus}
 
@@ -53,7 +56,9 @@ class Condition:
     chart: str = "cartesian"  # of the input; or "polar", or "unwound": polar with the angle unwound along the spiral
     batch_size: int = 300
     updates: int = 800
-    learning_rate: float = 1e-2  # at the start; cosine decay to 0
+    learning_rate: float = 1e-2  # at the start
+    optimiser: str = "adam"  # or "sgd", with momentum 0.9
+    schedule: str = "cosine"  # to 0; or "constant"
 
     def __post_init__(self):
         if callable(self.data):
@@ -288,7 +293,7 @@ def _arms(sample: Sample) -> list[Tensor]:
 
 def train(condition: Condition, seeds: tuple[int, ...], device: str, points: str = "") -> dict[str, Tensor]:
     """Trained weights, errors and late losses of these seeds, on the CPU. `points` is a digest of own data, for the result's name."""
-    training = {"batch_size": condition.batch_size, "updates": condition.updates, "learning_rate": condition.learning_rate}
+    training = {name: getattr(condition, name) for name in TRAINING}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*seeds diverged", RuntimeWarning)  # they are rows that say so
         run = fit(condition.template(), condition.sample(), seeds=seeds, device=device, progress=False, **training)
