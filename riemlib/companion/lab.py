@@ -40,7 +40,10 @@ notebook_metadata_filter = "kernelspec,jupytext,-jupytext.text_representation.ju
 cell_metadata_filter = "tags,-all"
 outdated_text_notebook_margin = inf
 """
-SETTINGS = {"@jupyterlab/docmanager-extension:plugin": {"defaultViewers": {"python": "Jupytext Notebook"}}}
+SETTINGS = {
+    "@jupyterlab/docmanager-extension:plugin": {"defaultViewers": {"python": "Jupytext Notebook"}},
+    "@jupyterlab/apputils-extension:notification": {"checkForUpdates": False, "fetchNews": "false"},  # no question, nothing loaded
+}
 
 
 def refresh(root: Path = ROOT, folder: Path | None = None) -> list[str]:
