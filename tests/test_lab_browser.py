@@ -12,6 +12,7 @@ import symtable
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.browser
 #: what `make lab` runs, with arguments for JupyterLab: `python -m riemlib lab` takes none
 LAB = "import sys; from riemlib.companion import lab; sys.exit(lab.lab(arguments=tuple(sys.argv[1:])))"
 #: parameters that make a control's cell ready in seconds, besides those of the quick profile
-FEW = {"seeds": 2, "updates": 20, "brief": 20, "draw_seeds": 2, "draw_updates": 20}
+FEW = {"seeds": 2, "updates": 20, "brief": 20, "draw_seeds": 2, "draw_updates": 20, "batches": [300, 1000], "others": []}
 #: what Lab itself says when a kernel ends that it still talks to
 OF_LAB = re.compile(r"Canceled future for \w+ message before replies were done")
 OPENING = r"notebook\.opening\(|ledger\.gather\("  #: in the cell that shows the opening box, or gathers the claims
@@ -109,7 +110,8 @@ def page(server, context):
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("request", lambda request: wrong.append(request.url) if not request.url.startswith((server.url, "data:", "blob:")) else None)
     page.goto(f"{server.url}lab?reset&token={server.token}")
-    page.wait_for_function("window.jupyterapp?.restored.then(() => true)")
+    page.wait_for_function("window.jupyterapp")
+    page.evaluate("jupyterapp.restored.then(() => true)")
     yield page
     page.evaluate("jupyterapp.serviceManager.sessions.shutdownAll()")
     page.close()
@@ -122,14 +124,20 @@ def page(server, context):
 def opened(page: Page, file: str) -> list[str]:
     """Opens a file as a double click does, and returns the sources of its cells."""
     page.evaluate("path => jupyterapp.commands.execute('docmanager:open', {path}).then(widget => widget.context.ready)", file)
-    page.locator(".jp-Notebook .jp-Cell").first.wait_for()
+    page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Cell").first.wait_for()
     nothing_is_asked(page)
     return page.evaluate(f"{CELLS}.map(cell => cell.model.sharedModel.getSource())")
 
 
+def until(page: Page, done: Callable[[], object], otherwise: str) -> None:
+    """Waits. Playwright's own waiting takes a promise for an answer."""
+    last = time.monotonic() + SECONDS
+    while not done():
+        assert time.monotonic() < last, otherwise
+        page.wait_for_timeout(30)
+
+
 def close(page: Page) -> None:
-    """Once the kernel has started, which Lab waits for."""
-    page.evaluate("jupyterapp.shell.currentWidget.sessionContext.ready")
     page.wait_for_function("jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'")
     page.evaluate("jupyterapp.shell.currentWidget.dispose()")
 
@@ -194,14 +202,14 @@ def play(page: Page, controls: list[str], buttons: list[str]) -> None:
             choice.select_option(texts[texts.index(choice.locator("option:checked").inner_text()) - 1])
         else:
             row.locator(".noUi-handle").press("ArrowRight")
-        page.wait_for_function(f"async before => await ({PICTURE})() !== before || {MESSAGE} !== ''", arg=before)
+        until(page, lambda before=before: page.evaluate(MESSAGE) or page.evaluate(PICTURE) != before, "the picture stays")
         assert page.evaluate(MESSAGE) == ""
     presses = page.locator(".jp-OutputArea .widget-button")
     assert presses.all_inner_texts() == buttons
     for button in presses.all():
         before = page.evaluate(PICTURE)
         button.click()
-        page.wait_for_function(f"{MESSAGE} !== ''")
+        until(page, lambda: page.evaluate(MESSAGE), "no line is shown")
         assert "failed" not in page.evaluate(MESSAGE) and page.evaluate(PICTURE) != before
     nothing_went_wrong(page)
 
@@ -257,11 +265,9 @@ def few(name: str, parameters: str) -> str:
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_notebook_opens_runs_plays_is_saved_and_opens_again(page: Page, clone, name):
-    source = clone / f"build/lab/notebooks/{name}.py"
-    kinds = [cell.cell_type for cell in jupytext.read(source).cells]
-    cells = opened(page, f"{name}.py")
-    close(page)
-    assert opened(page, f"{name}.ipynb") == cells and len(cells) == len(kinds)
+    kinds = [cell.cell_type for cell in jupytext.read(clone / f"notebooks/{name}.py").cells]
+    cells = opened(page, f"{name}.ipynb")
+    assert len(cells) == len(kinds)
     code = [i for i, kind in enumerate(kinds) if kind == "code"]
     cells[code[0]] = few(name, cells[code[0]])
     edited(page, code[0], cells[code[0]])
@@ -279,5 +285,5 @@ def test_a_notebook_opens_runs_plays_is_saved_and_opens_again(page: Page, clone,
         assert [set(output["data"]) for output in outputs(page, steps[-1])] == [{"image/png", "text/plain"}]
         looked_at(page, steps[-1])
         page.locator(".jp-mod-active .jp-OutputArea img").wait_for()
-    assert [cell.source for cell in jupytext.read(source).cells] == cells
+    assert opened(page, f"{name}.py") == cells
     assert git(clone, "status", "--porcelain") == ""
