@@ -55,6 +55,8 @@ def git(folder: Path, *arguments: str) -> str:
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory) -> Path:
     """A repository with the files of this working tree in its one commit."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
     folder = tmp_path_factory.mktemp("lab") / "clone"
     for name in git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0"):
         if (ROOT / name).is_file():
@@ -72,22 +74,25 @@ def server(clone):
     chromium()  # before the server starts
     own = Path(tempfile.mkdtemp(prefix="lab", dir="/tmp"))  # short: the name of a socket has about 100 characters
     folders = {f"JUPYTER_{kind}_DIR": str(own / kind.lower()) for kind in ("CONFIG", "DATA", "RUNTIME")}
-    environment = {**os.environ, **folders, "PYTHONPATH": str(clone), "OMP_NUM_THREADS": "1"}
-    token = secrets.token_urlsafe()
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("RIEMLIB_", "TQDM_"))}
+    environment = {**ours, **folders, "PYTHONPATH": str(clone), "OMP_NUM_THREADS": "1"}
+    token, process = secrets.token_urlsafe(), None
     arguments = ["--no-browser", "--allow-root", "--ip=127.0.0.1", "--port=0", f"--IdentityProvider.token={token}"]
     arguments += ["--KernelManager.transport=ipc", "--LabApp.expose_app_in_browser=True"]
     with open(own / "log", "w", encoding="utf-8") as log:
         command = [sys.executable, "-c", LAB, *arguments]
-        lab = subprocess.Popen(command, cwd=clone, env=environment, stdout=log, stderr=log, start_new_session=True)
+        lab = subprocess.Popen(command, cwd=clone, env=environment, stdout=log, stderr=log)
     try:
-        until = time.monotonic() + SECONDS
-        while not (found := [*(own / "runtime").glob("jpserver-*.json")]) or not (said := found[0].read_text(encoding="utf-8")):
-            assert lab.poll() is None and time.monotonic() < until, (own / "log").read_text(encoding="utf-8")
+        last, said = time.monotonic() + SECONDS, ""
+        while not said.rstrip().endswith("}"):
+            assert lab.poll() is None and time.monotonic() < last, (own / "log").read_text(encoding="utf-8")
             time.sleep(0.1)
-        yield SimpleNamespace(url=json.loads(said)["url"], token=token, log=own / "log")
+            said = "".join(file.read_text(encoding="utf-8") for file in (own / "runtime").glob("jpserver-*.json"))
+        process = json.loads(said)["pid"]
+        yield SimpleNamespace(url=json.loads(said)["url"], token=token)
     finally:
-        os.killpg(lab.pid, signal.SIGTERM)
-        lab.wait()
+        os.kill(process or lab.pid, signal.SIGTERM)  # of the server; then `lab` ends too
+        lab.wait(SECONDS)
         shutil.rmtree(own, ignore_errors=True)
 
 
