@@ -2,7 +2,9 @@
 
 import re
 import time
+from base64 import b64decode
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -82,6 +84,13 @@ def test_a_front_end_gets_the_controls_and_the_same_picture(draw, shown, front_e
     front_end._allow_stdin = False
     play(draw, height=(-1.0, 2.0))
     assert shown[0]["image/png"] == live and set(shown[0]) == {"image/png", "text/plain"}
+
+
+def test_a_live_picture_has_the_pixels_of_the_static_one(draw, shown):
+    play(draw, height=(-1.0, 2.0))
+    live, static = turned(Panel(draw, [], {"height": (-1.0, 2.0)})), b64decode(shown[0]["image/png"])
+    assert live != static  # compressed less, which takes less time
+    np.testing.assert_array_equal(plt.imread(BytesIO(live)), plt.imread(BytesIO(static)))
 
 
 def test_a_runner_that_hides_progress_bars_gets_no_widget(draw, shown, front_end, monkeypatch):

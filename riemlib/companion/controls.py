@@ -18,6 +18,7 @@ from ipywidgets import HTML, Button, HBox, Image, Layout, Output, ValueWidget, V
 from matplotlib.figure import Figure
 
 PNG = "image/png"
+QUICK = {"compress_level": 1}  #: of PNG: the same pixels in a tenth less time, in a file that nobody keeps
 
 
 def play(draw: Callable[..., Figure], *buttons: Callable[..., str], **controls) -> None:
@@ -55,7 +56,7 @@ class Panel:
         self.buttons = {action.__name__: Button(description=action.__name__.replace("_", " ")) for action in buttons}
         self.message, self.progress = HTML(), Output()
         self.picture = Image(
-            value=drawn(draw, start)[0], format="png", layout=Layout(max_width="calc(100% - 4px)", align_self="flex-start")
+            value=drawn(draw, start, **QUICK)[0], format="png", layout=Layout(max_width="calc(100% - 4px)", align_self="flex-start")
         )
         for widget in self.controls.values():
             widget.observe(lambda change: self.redraw(), "value")
@@ -72,7 +73,7 @@ class Panel:
     def redraw(self) -> None:
         """Draws the figure of the present values. Where that fails the last picture stays, and the line says why."""
         try:
-            self.picture.value = drawn(self.draw, self.values)[0]
+            self.picture.value = drawn(self.draw, self.values, **QUICK)[0]
             self.message.value = ""
         except Exception as error:  # whatever a drawing function may raise
             self.message.value = f"This is still the last picture. {reason(error)}"
@@ -110,15 +111,15 @@ def control(name: str, given, default) -> ValueWidget:
     return widget
 
 
-def drawn(draw: Callable[..., Figure], values: Mapping[str, object]) -> tuple[bytes, dict]:
+def drawn(draw: Callable[..., Figure], values: Mapping[str, object], **settings) -> tuple[bytes, dict]:
     """The PNG of the figure of these values, and its metadata: its text, where it has one (`figures.described`).
 
-    No figure stays open, not even one that was left half drawn.
+    `settings` are those of Pillow for a PNG. No figure stays open, not even one that was left half drawn.
     """
     before = plt.get_fignums()
     try:
         fig = draw(**values)
-        fig.savefig(file := BytesIO(), format="png", dpi="figure")
+        fig.savefig(file := BytesIO(), format="png", dpi="figure", pil_kwargs=settings)
         return file.getvalue(), fig._repr_mimebundle_()[1] if hasattr(fig, "_repr_mimebundle_") else {}
     finally:
         for number in set(plt.get_fignums()) - set(before):

@@ -17,7 +17,10 @@ from .provenance import ROOT
 
 CONFIG = """\
 # Written by `make lab`. Lab saves a notebook without its widgets: they need the kernel that made them, and the picture stands there.
+import warnings
+
 VIEW = "application/vnd.jupyter.widget-view+json"
+warnings.filterwarnings("ignore", "Overriding existing pre_save_hook")  # jupytext reads this file once more
 
 
 def without_widgets(model, **kwargs):
@@ -33,14 +36,19 @@ def without_widgets(model, **kwargs):
 
 c.FileContentsManager.pre_save_hook = without_widgets  # noqa: F821
 """
-JUPYTEXT = """\
-# As in pyproject.toml, which Lab does not read from here. A notebook and its source may differ in their dates.
-formats = "ipynb,py:percent"
-notebook_metadata_filter = "kernelspec,jupytext,-jupytext.text_representation.jupytext_version"
-cell_metadata_filter = "tags,-all"
-outdated_text_notebook_margin = inf
-"""
-SETTINGS = {"@jupyterlab/docmanager-extension:plugin": {"defaultViewers": {"python": "Jupytext Notebook"}}}
+#: As in pyproject.toml, which Lab does not read from here. The filters themselves are not written into a source, and a notebook and its
+#: source may differ in their dates, by seconds.
+JUPYTEXT = {
+    "formats": "ipynb,py:percent",
+    "notebook_metadata_filter": "kernelspec,jupytext,-jupytext.text_representation.jupytext_version,"
+    "-jupytext.notebook_metadata_filter,-jupytext.cell_metadata_filter",
+    "cell_metadata_filter": "tags,-all",
+    "outdated_text_notebook_margin": 1e9,
+}
+SETTINGS = {
+    "@jupyterlab/docmanager-extension:plugin": {"defaultViewers": {"python": "Jupytext Notebook"}},
+    "@jupyterlab/apputils-extension:notification": {"checkForUpdates": False, "fetchNews": "false"},  # no question, nothing loaded
+}
 
 
 def refresh(root: Path = ROOT, folder: Path | None = None) -> list[str]:
@@ -82,8 +90,10 @@ def configure(folder: Path) -> None:
     settings = folder / "config" / "labconfig" / "default_setting_overrides.json"
     settings.parent.mkdir(parents=True, exist_ok=True)
     settings.write_text(json.dumps(SETTINGS, indent=1), encoding="utf-8")
-    (folder / "config" / "jupyter_server_config.py").write_text(CONFIG, encoding="utf-8")
-    (folder / "notebooks" / "jupytext.toml").write_text(JUPYTEXT, encoding="utf-8")
+    config = f"{CONFIG}c.JupytextConfiguration.update({JUPYTEXT!r})\n"  # for notebooks/ itself
+    (folder / "config" / "jupyter_server_config.py").write_text(config, encoding="utf-8")
+    lines = [f"{name} = {json.dumps(value)}\n" for name, value in JUPYTEXT.items()]  # for the copy, before any of the reader's own
+    (folder / "notebooks" / "jupytext.toml").write_text("".join(lines), encoding="utf-8")
 
 
 def lab(edit: bool = False, root: Path = ROOT, arguments: tuple[str, ...] = ()) -> int:
