@@ -17,6 +17,7 @@ compiles once for a width and a dtype, and keeps the result on disk.
 """
 
 import math
+from typing import Any
 
 import numba as nb
 import numpy as np
@@ -30,7 +31,7 @@ TANH, RELU, SIGMOID, SOFTPLUS = range(4)
 ADAM, SGD = range(2)
 
 #: Sums may not be reordered and NaN may not be assumed away: a seed that diverges has to be seen
-options = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}}
+options: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}}
 compiled, inlined = nb.njit(**options), nb.njit(forceinline=True, **options)
 
 

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise, repeat
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,8 +34,8 @@ PRECISIONS = {torch.float32: (7, 1.5 * 2**23), torch.float64: (13, 1.5 * 2**52)}
 
 
 @cache
-def kernel() -> ModuleType | None:
-    """The compiled loop. None where numba cannot be imported: a warning says so once."""
+def kernel() -> Any:
+    """The compiled loop, a module. None where numba cannot be imported: a warning says so once."""
     try:
         from . import _fused
     except Exception as reason:  # a missing or broken numba or LLVM fails in many ways
@@ -91,7 +91,7 @@ class Tables:
         for A, stencil in zip(self.stencils, net.stencils, strict=True):
             for line, given in zip(A, stencil, strict=False):
                 line[: len(given) - 1], line[-1] = given[:-1], given[-1]
-        self.kind = list(ACTIVATIONS).index(name_of(net.activation))
+        self.kind = [*ACTIVATIONS].index(str(name_of(net.activation)))
         terms, shift = PRECISIONS[dtype]
         self.number = ((0,) * terms, self.stencils.dtype.type(shift))
         self.width = (0,) * D

@@ -16,6 +16,7 @@ import json
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -124,7 +125,7 @@ class CkNetwork(nn.Module):
             self.stencils.append(stencil(k, self.entries[-1], h))
             self.entries.append(len(self.stencils[-1]))
 
-        new = {"dtype": checks.floating("dtype", dtype), "device": checks.device(device)}
+        new: dict[str, Any] = {"dtype": checks.floating("dtype", dtype), "device": checks.device(device)}
         layers, times = ([self.widths[:2]], depth) if shared else (list(pairwise(self.widths)), 1)
         self.weights = nn.ParameterList([nn.Parameter(torch.empty(b, a, **new)) for a, b in layers] * times)
         self.biases = nn.ParameterList([nn.Parameter(torch.empty(b, **new)) for _, b in layers] * times)
