@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 NARROW = 8  # up to this width points are last in memory; above it they are first, and a layer is one matrix product for all of them
-CACHED = 2**20  # bytes of one tensor that stay in the cache of a core from one layer to the next
+CACHED = 2**19  # bytes of one tensor that stay in the cache of a core from one layer to the next
 
 
 def gathered(function: Callable[[slice], Iterable[Tensor]], like: Tensor, size: int) -> list[Tensor]:
@@ -50,3 +50,8 @@ def gram(P: Tensor) -> Tensor:
     for row in P[1:]:
         g = torch.addcmul(g, row[:, None], row)
     return g.permute(2, 0, 1)
+
+
+def points_first(P: Tensor) -> Tensor:
+    """(r, s, d, n) as (n, r, s d), a view where the memory allows."""
+    return P.flatten(1, 2).permute(2, 0, 1)

@@ -19,7 +19,7 @@ from torch.func import jvp
 
 from . import checks
 from .ellipsoids import Balls, balls_of
-from .memory import NARROW, gathered, gram
+from .memory import NARROW, gathered, gram, points_first
 from .networks import CkNetwork, advance, affine, combine
 
 OutputMetric = Tensor | Callable[[Tensor], Tensor]  # (k, k), (n, k, k), or a function of the outputs (n, k) with such a result
@@ -45,11 +45,11 @@ def pull_back(covectors: Tensor, W: Tensor, slope: Tensor, stencil: list[list[fl
     entries = covectors.unbind(1)
     *A, B = zip(*stencil, strict=True)
     blocks = [combine(column, entries) if any(column) else None for column in A]
-    if len(covectors) > 1 and min(W.shape) > NARROW:
-        through = ((combine(B, entries) * slope.mT.contiguous().mT).movedim(-1, 0) @ W).movedim(0, -1)
-    else:
-        through = torch.bmm(W.mT.expand(len(covectors), -1, -1), combine(B, entries) * slope)
-    blocks[0] = through if blocks[0] is None else blocks[0] + through
+    if wide := len(covectors) > 1 and min(W.shape) > NARROW:
+        slope = slope.mT.contiguous().mT
+    through = combine(B, entries) * slope
+    through = (through.movedim(-1, 0) @ W).movedim(0, -1) if wide else torch.bmm(W.mT.expand(len(covectors), -1, -1), through)
+    blocks[0] = through if blocks[0] is None else through.add_(blocks[0])
     if len(blocks) == 1:  # no copy where the state is x alone
         return blocks[0][:, None]
     return torch.stack([torch.zeros_like(through) if block is None else block for block in blocks], 1)
@@ -75,7 +75,7 @@ def jacobians(net: CkNetwork, x: Float[Tensor, "points _"]) -> list[Float[Tensor
     found, slopes = [], forward_pass(net, x)[1]
     for W, slope, stencil in zip(net.weights, slopes, net.stencils, strict=True):
         identity = _identity(len(stencil) * len(slope), slope).unflatten(1, (len(stencil), len(slope)))
-        found.append(_points_first(pull_back(identity, W.detach(), slope, stencil)))
+        found.append(points_first(pull_back(identity, W.detach(), slope, stencil)))
     return found
 
 
@@ -150,7 +150,7 @@ def _swept(net, x, output_metric, layer: int, differentiable: bool, *, pushforwa
     def sweep(part: slice) -> Iterator[Tensor]:
         here = [slope[:, part] for slope in slopes]
         swept = backward_sweep(net, here, _identity(net.widths[-1], here[-1]), layer, differentiable=differentiable)
-        for P in map(_points_first, swept if metrics else [*swept][-1:]):
+        for P in map(points_first, swept if metrics else [*swept][-1:]):
             if pushforwards:
                 yield P
             if metrics:
@@ -158,16 +158,10 @@ def _swept(net, x, output_metric, layer: int, differentiable: bool, *, pushforwa
 
     size = net.widths[-1] * max(entries * width for entries, width in zip(net.entries, net.widths, strict=True))
     found = gathered(sweep, slopes[-1], size)[::-1]
-    if pushforwards and metrics:
-        return Geometry(x, found[1::2], found[::2], eta)
-    return Geometry(x, found if pushforwards else [], found if metrics else [], eta)
+    step = pushforwards + metrics  # g_0, P_0, g_1, P_1, ...
+    return Geometry(x, found[metrics::step] if pushforwards else [], found[::step] if metrics else [], eta)
 
 
 def _identity(dim: int, like: Tensor) -> Tensor:
     """The covectors dx of `dim` components at every point, (dim, dim, n)."""
     return torch.eye(dim, dtype=like.dtype, device=like.device)[..., None].expand(-1, -1, like.shape[1])
-
-
-def _points_first(g: Tensor) -> Tensor:
-    """(r, s, d, n) as (n, r, s d), a view where the memory allows."""
-    return g.flatten(1, 2).permute(2, 0, 1)
