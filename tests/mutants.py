@@ -38,6 +38,13 @@ MUTANTS = {
     ),
     "W not transposed": ("metric", "torch.bmm(W.mT.expand", "torch.bmm(W.expand", "metric"),
     "W transposed at large widths": ("metric", "through.movedim(-1, 0) @ W)", "through.movedim(-1, 0) @ W.mT)", "metric"),
+    "one chunk of twice the points": ("chunks", "item * (2 * kept +", "item * (kept // 9 +", "chunks"),
+    "chunks that leave points out": ("chunks", "range(0, n, memory // size)", "range(0, n - 2, memory // size)", "chunks"),
+    "one η for all chunks": ("chunks", "output_metric[part] if each", "output_metric[: part.stop - part.start] if each", "chunks"),
+    "the least values for the largest": ("matrixfree", 'which="LA"', 'which="SA"', "matrixfree"),
+    "ds² without η": ("matrixfree", "Jv if eta is None else eta @ Jv", "Jv", "matrixfree"),
+    "values that are not squared": ("matrixfree", "values[:k].square()", "values[:k]", "matrixfree"),
+    "η transposed at the root": ("matrixfree", "[:, None] * vectors.mT) @ J", "[:, None] * vectors) @ J", "matrixfree"),
     "points left over": ("memory", "range(0, n, at_once)", "range(0, n - n % at_once, at_once)", "metric"),
     "a turn too few": ("ellipsoids", "for _ in range(2):", "for _ in range(1):", "ellipsoids"),
     "the identity of Eq. 11 lost": ("metric", "through if blocks[0] is None else through.add_(blocks[0])", "through", "metric"),
@@ -88,7 +95,12 @@ MUTANTS = {
     "couplings at even distances pass": ("maps", "min(3, (n - 1).bit_length())", "min(1, (n - 1).bit_length())", "maps"),
     "couplings pass at a single point": ("maps", "    if len(x) == 1:", "    if False:", "maps"),
     "training mode passes": ("maps", "if module.training and isinstance(module, TRAINING):", "if False:", "maps"),
-    "gradients of a map unasked": ("maps", "set_grad_enabled(differentiable or x.requires_grad)", "set_grad_enabled(True)", "maps"),
+    "gradients of a map unasked": (
+        "maps",
+        'set_grad_enabled(differentiable or checks.batch("x", x).requires_grad)',
+        "set_grad_enabled(True)",
+        "maps",
+    ),
     "a map without η": ("maps", "J.mT @ checks.output_metric(output_metric, y) @ J", "J.mT @ J", "maps"),
     # Activations
     "a probe that is small and even": (
