@@ -90,7 +90,7 @@ def balls_of(P: Float[Tensor, "*points out dim"], radius: float) -> Balls:
     if P.ndim < 2 or 0 in P.shape:
         raise ValueError(f"P has shape {tuple(P.shape)}; (n, r, d), a Jacobian at each of at least one point, is needed")
     differentiated = P.requires_grad or forward_ad.unpack_dual(P).tangent is not None
-    values, directions = (_by_svd if P.shape[-1] != 2 or differentiated else _by_rotations)(P)
+    values, directions = (_by_svd if P.shape[-1] != 2 or differentiated else _by_rotation)(P)
     zero = values <= max(P.shape[-2:]) * torch.finfo(P.dtype).eps * values[..., -1:]
     return Balls(radius / values.masked_fill(zero, 0), directions, radius)
 
@@ -101,22 +101,19 @@ def _by_svd(P: Tensor) -> tuple[Tensor, Tensor]:
     return torch.nn.functional.pad(values, (0, P.shape[-1] - values.shape[-1])).flip(-1), V.mT.flip(-1)
 
 
-def _by_rotations(P: Tensor) -> tuple[Tensor, Tensor]:
-    """The same for two columns, all points at once: the columns are turned until they are orthogonal (one-sided Jacobi rotations).
+def _by_rotation(P: Tensor) -> tuple[Tensor, Tensor]:
+    """The same for two columns, all points at once: a rotation makes the columns orthogonal (Jacobi), and they are as long as the values.
 
-    As accurate as the decomposition: the error is the rounding of the largest singular value. The first turn leaves the short column with
-    the rounding of the long one; the second removes it. Not for derivatives: where both values are equal the angle has none.
+    As accurate as the decomposition: the error is the rounding of the largest singular value. Not for derivatives: where both values are
+    equal the angle has none.
     """
     size = P.abs().amax((-2, -1), keepdim=True)
     size = size.masked_fill(size == 0, 1)
-    long, short = (P / size).unbind(-1)
-    cos, sin = torch.ones_like(long[..., 0]), torch.zeros_like(long[..., 0])
-    for _ in range(2):
-        turn = torch.atan2(2 * (long * short).sum(-1), long.square().sum(-1) - short.square().sum(-1)) / 2
-        c, s = turn.cos(), turn.sin()
-        long, short = c[..., None] * long + s[..., None] * short, c[..., None] * short - s[..., None] * long
-        cos, sin = c * cos - s * sin, s * cos + c * sin
-    values = torch.stack([short, long]).square().sum(-1).sqrt() * size[..., 0, 0]
+    a, b = (P / size).unbind(-1)
+    angle = torch.atan2(2 * (a * b).sum(-1), a.square().sum(-1) - b.square().sum(-1)) / 2
+    cos, sin = angle.cos(), angle.sin()
+    columns = [cos[..., None] * b - sin[..., None] * a, cos[..., None] * a + sin[..., None] * b]  # the shorter one first
+    values = torch.stack(columns).square().sum(-1).sqrt() * size[..., 0, 0]
     directions = torch.stack([torch.stack([-sin, cos], -1), torch.stack([cos, sin], -1)], -1)
     return torch.stack([values[0], values.amax(0)], -1), directions
 
