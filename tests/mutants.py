@@ -92,7 +92,7 @@ MUTANTS = {
     ),
     "the volume of the ball": ("ellipsoids", "return -(self.axes", "return (self.axes", "ellipsoids"),
     # Any map (Defs 4.2, 4.3)
-    "couplings pass": ("maps", "        if by_batch[0]:\n", "        if False:\n", "maps"),
+    "couplings pass": ("maps", "    if by_batch[0]:\n", "    if False:\n", "maps"),
     "couplings at even distances pass": ("maps", "min(3, (n - 1).bit_length())", "min(1, (n - 1).bit_length())", "maps"),
     "couplings pass at a single point": ("maps", "    if len(x) == 1:", "    if False:", "maps"),
     "training mode passes": ("maps", "if module.training and isinstance(module, TRAINING):", "if False:", "maps"),
