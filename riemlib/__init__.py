@@ -1,8 +1,10 @@
 r"""Riemannian geometry of neural networks, after Hauser and Ray (NIPS 2017): each equation of the paper is one call.
 
-`riemlib/` is the mathematics: networks, training, metric, ellipsoids, maps, charts, limits, bundles, curvature, curves, data. It uses
-nothing of the companion. `riemlib/companion/` is the work on the paper: claims, verdicts, studies over many seeds, figures, the run of
-the notebooks. `import riemlib as rl` is quick: a module or a name (`rl.charts`, `rl.CkNetwork`) loads when it is first used.
+`riemlib/` is the mathematics: networks, training, metric, ellipsoids, maps, matrixfree, charts, limits, bundles, curvature, curves, data,
+chunks. It uses nothing of the companion. `riemlib/companion/` is the work on the paper: claims, verdicts, studies over many seeds,
+figures, the run of the notebooks. `import riemlib as rl` is quick: a module or a name (`rl.charts`, `rl.CkNetwork`) loads when it is
+first used. For more points than memory holds there is `chunks.geometry_in_chunks` (Eqs. 10, 12), for inputs of thousands of numbers
+`matrixfree.leading_directions` (Eqs. 10, 13).
 
 Where to find what: the function `metric.jacobians` is in `riemlib/metric.py`, and its docstring gives shapes and errors. The notebook
 named beside it calls it.
@@ -51,11 +53,13 @@ from importlib import import_module
 EXPORTS = {
     "bundles": ("act_on_frame", "act_on_metric", "backpropagate"),
     "charts": ("certificates", "is_chart", "is_p_matrix"),
+    "chunks": ("geometry_in_chunks",),
     "companion.studies": ("Condition", "StudyResult", "study"),
     "curvature": ("christoffel", "riemann"),
     "data": ("Sample", "annulus", "polar", "spiral"),
     "ellipsoids": ("Balls", "balls", "balls_of", "condition_number", "log_volume", "squared_length"),
     "maps": ("pullback_metric", "pushforward_of"),
+    "matrixfree": ("LeadingDirections", "leading_directions"),
     "metric": ("Geometry", "geometry", "jacobians", "pullback_metrics", "pushforward"),
     "networks": ("CkNetwork",),
     "training": ("Fit", "fit"),

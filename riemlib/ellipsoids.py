@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+import torch.autograd.forward_ad as forward_ad
 from jaxtyping import Float
 from torch import Tensor
 
@@ -68,11 +69,13 @@ def balls(g: Float[Tensor, "*points dim dim"], radius: float) -> Balls:
     radius, g = checks.real("radius", radius), checks.metric("g", g)
     values, directions = checks.spectrum("g", g)
     small = values <= HIDDEN * g.shape[-1] * torch.finfo(g.dtype).eps * values[..., -1:]
-    pivots = torch.linalg.lu_factor_ex(g.detach().double())[0].diagonal(dim1=-2, dim2=-1)  # in float64, a 0 is none of rounding
-    hidden = small.sum(-1) > (pivots == 0).sum(-1)
-    if not checks.is_true_or_unknown(~hidden.any()):
-        why = f"g has an eigenvalue that its own rounding hides at {int(hidden.sum())} of {hidden.numel()} points"
-        raise ValueError(f"{why}; its pushforward is needed: balls_of(P, radius), or geometry(net, x).balls(radius)")
+    thin = small.any(-1)
+    if not checks.is_true_or_unknown(~thin.any()):
+        pivots = torch.linalg.lu_factor_ex(g.detach()[thin].double())[0].diagonal(dim1=-2, dim2=-1)  # in float64, a 0 is none of rounding
+        hidden = small[thin].sum(-1) > (pivots == 0).sum(-1)
+        if hidden.any():
+            why = f"g has an eigenvalue that its own rounding hides at {int(hidden.sum())} of {thin.numel()} points"
+            raise ValueError(f"{why}; its pushforward is needed: balls_of(P, radius), or geometry(net, x).balls(radius)")
     return Balls(radius * values.masked_fill(small, 0).rsqrt(), directions, radius)
 
 
@@ -86,10 +89,33 @@ def balls_of(P: Float[Tensor, "*points out dim"], radius: float) -> Balls:
     radius, P = checks.real("radius", radius), checks.tensor("P", P, "(n, r, d)")
     if P.ndim < 2 or 0 in P.shape:
         raise ValueError(f"P has shape {tuple(P.shape)}; (n, r, d), a Jacobian at each of at least one point, is needed")
-    _, values, V = torch.linalg.svd(P, full_matrices=True)
-    values = torch.nn.functional.pad(values, (0, P.shape[-1] - values.shape[-1])).flip(-1)
+    differentiated = P.requires_grad or forward_ad.unpack_dual(P).tangent is not None
+    values, directions = (_by_svd if P.shape[-1] != 2 or differentiated else _by_rotation)(P)
     zero = values <= max(P.shape[-2:]) * torch.finfo(P.dtype).eps * values[..., -1:]
-    return Balls(radius / values.masked_fill(zero, 0), V.mT.flip(-1), radius)
+    return Balls(radius / values.masked_fill(zero, 0), directions, radius)
+
+
+def _by_svd(P: Tensor) -> tuple[Tensor, Tensor]:
+    """All d singular values of P, (..., d), the least first, and the directions in which P has them, (..., d, d), in columns."""
+    _, values, V = torch.linalg.svd(P, full_matrices=True)
+    return torch.nn.functional.pad(values, (0, P.shape[-1] - values.shape[-1])).flip(-1), V.mT.flip(-1)
+
+
+def _by_rotation(P: Tensor) -> tuple[Tensor, Tensor]:
+    """The same for two columns, all points at once: a rotation makes the columns orthogonal (Jacobi), and they are as long as the values.
+
+    As accurate as the decomposition: the error is the rounding of the largest singular value. Not for derivatives: where both values are
+    equal the angle has none.
+    """
+    size = P.abs().amax((-2, -1), keepdim=True)
+    size = size.masked_fill(size == 0, 1)
+    a, b = (P / size).unbind(-1)
+    angle = torch.atan2(2 * (a * b).sum(-1), a.square().sum(-1) - b.square().sum(-1)) / 2
+    cos, sin = angle.cos(), angle.sin()
+    columns = [cos[..., None] * b - sin[..., None] * a, cos[..., None] * a + sin[..., None] * b]  # the shorter one first
+    values = torch.stack(columns).square().sum(-1).sqrt() * size[..., 0, 0]
+    directions = torch.stack([torch.stack([-sin, cos], -1), torch.stack([cos, sin], -1)], -1)
+    return torch.stack([values[0], values.amax(0)], -1), directions
 
 
 def condition_number(g: Float[Tensor, "*points dim dim"]) -> Float[Tensor, "*points"]:

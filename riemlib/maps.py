@@ -51,6 +51,16 @@ def pullback_metric(
 
 def _linearised(f: Callable[[Tensor], Tensor], x: Tensor, differentiable: bool) -> tuple[Tensor, Tensor]:
     """The outputs (n, k) and the Jacobians (n, k, d)."""
+    with torch.set_grad_enabled(differentiable or checks.batch("x", x).requires_grad):
+        y, back, _ = traced(f, x)
+        n, k = y.shape
+        basis = torch.eye(k, dtype=y.dtype, device=y.device)[:, None].expand(k, n, k)
+        (J,) = vmap(back)(basis)
+        return y, J.flatten(2).movedim(0, 1)
+
+
+def traced(f: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Callable, bool]:
+    """The outputs (n, k), the map of covectors on them to covectors on the points, whether f is a map of batches. Refuses f as above."""
     if not callable(f):
         raise TypeError(f"f is a {type(f).__name__}; a function or module is needed")
     x = checks.batch("x", x)
@@ -68,14 +78,10 @@ def _linearised(f: Callable[[Tensor], Tensor], x: Tensor, differentiable: bool) 
             raise ValueError("f(x) does not depend on x through differentiable operations (a constant, detach or no_grad?); it must")
         return y.flatten(1) if y.ndim > 1 else y[:, None]
 
-    with torch.set_grad_enabled(differentiable or x.requires_grad):
-        y, back = vjp(outputs, x)  # type: ignore[misc]
-        if by_batch[0]:
-            _refuse_coupled(f, x, back, y)
-        n, k = y.shape
-        basis = torch.eye(k, dtype=y.dtype, device=y.device)[:, None].expand(k, n, k)
-        (J,) = vmap(back)(basis)
-        return y, J.flatten(2).movedim(0, 1)
+    y, back = vjp(outputs, x)  # type: ignore[misc]
+    if by_batch[0]:
+        _refuse_coupled(f, x, back, y)
+    return y, back, by_batch[0]
 
 
 def _evaluated(f: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, bool]:

@@ -19,6 +19,7 @@ from torch.func import jvp
 
 from . import checks
 from .ellipsoids import Balls, balls_of
+from .memory import NARROW, gathered, gram, points_first
 from .networks import CkNetwork, advance, affine, combine
 
 OutputMetric = Tensor | Callable[[Tensor], Tensor]  # (k, k), (n, k, k), or a function of the outputs (n, k) with such a result
@@ -44,8 +45,11 @@ def pull_back(covectors: Tensor, W: Tensor, slope: Tensor, stencil: list[list[fl
     entries = covectors.unbind(1)
     *A, B = zip(*stencil, strict=True)
     blocks = [combine(column, entries) if any(column) else None for column in A]
-    through = torch.bmm(W.mT.expand(len(covectors), -1, -1), combine(B, entries) * slope)
-    blocks[0] = through if blocks[0] is None else blocks[0] + through
+    if wide := len(covectors) > 1 and min(W.shape) > NARROW:
+        slope = slope.mT.contiguous().mT
+    through = combine(B, entries) * slope
+    through = (through.movedim(-1, 0) @ W).movedim(0, -1) if wide else torch.bmm(W.mT.expand(len(covectors), -1, -1), through)
+    blocks[0] = through if blocks[0] is None else through.add_(blocks[0])
     if len(blocks) == 1:  # no copy where the state is x alone
         return blocks[0][:, None]
     return torch.stack([torch.zeros_like(through) if block is None else block for block in blocks], 1)
@@ -71,7 +75,7 @@ def jacobians(net: CkNetwork, x: Float[Tensor, "points _"]) -> list[Float[Tensor
     found, slopes = [], forward_pass(net, x)[1]
     for W, slope, stencil in zip(net.weights, slopes, net.stencils, strict=True):
         identity = _identity(len(stencil) * len(slope), slope).unflatten(1, (len(stencil), len(slope)))
-        found.append(_points_first(pull_back(identity, W.detach(), slope, stencil)))
+        found.append(points_first(pull_back(identity, W.detach(), slope, stencil)))
     return found
 
 
@@ -84,9 +88,7 @@ def pushforward(
     """
     if checks.integer("layer", layer, 0) > len(checks.network(net).weights):
         raise ValueError(f"layer is {layer}; 0 to {len(net.weights)} is needed")
-    slopes = forward_pass(net, x, differentiable=differentiable)[1]
-    *_, P = backward_sweep(net, slopes, _identity(net.widths[-1], slopes[-1]), layer, differentiable=differentiable)
-    return _points_first(P)
+    return _swept(net, x, None, layer, differentiable, metrics=False).P[0]
 
 
 @dataclass(frozen=True)
@@ -124,13 +126,7 @@ def geometry(
     >>> tuple(found.g[0].shape), tuple(found.balls(0.1)[0].axes.shape)
     ((5, 2, 2), (5, 2))
     """
-    states, slopes = forward_pass(net, x, differentiable=differentiable)
-    sweep = list(backward_sweep(net, slopes, _identity(net.widths[-1], slopes[-1]), differentiable=differentiable))[::-1]
-    x, P = [state[0].mT for state in states], [_points_first(swept) for swept in sweep]
-    if output_metric is None:
-        return Geometry(x, P, [_gram(swept) for swept in sweep])
-    eta = checks.output_metric(output_metric, x[-1])
-    return Geometry(x, P, [p.mT @ eta @ p for p in P], eta)
+    return _swept(net, x, output_metric, 0, differentiable)
 
 
 def pullback_metrics(
@@ -142,26 +138,30 @@ def pullback_metrics(
     >>> [tuple(g.shape) for g in pullback_metrics(net, torch.zeros(5, 2))]
     [(5, 2, 2), (5, 2, 2), (5, 2, 2)]
     """
-    return geometry(net, x, output_metric, differentiable=differentiable).g
+    return _swept(net, x, output_metric, 0, differentiable, pushforwards=False).g
+
+
+def _swept(net, x, output_metric, layer: int, differentiable: bool, *, pushforwards: bool = True, metrics: bool = True) -> Geometry:
+    """One forward pass, and the sweep down to `layer` for some points at a time. Without the metrics, the P of that layer alone."""
+    states, slopes = forward_pass(net, x, differentiable=differentiable)
+    x = [state[0].mT for state in states]
+    eta = None if output_metric is None else checks.output_metric(output_metric, x[-1])
+
+    def sweep(part: slice) -> Iterator[Tensor]:
+        here = [slope[:, part] for slope in slopes]
+        swept = backward_sweep(net, here, _identity(net.widths[-1], here[-1]), layer, differentiable=differentiable)
+        for P in map(points_first, swept if metrics else [*swept][-1:]):
+            if pushforwards:
+                yield P
+            if metrics:
+                yield gram(P) if eta is None else P.mT @ eta[part] @ P
+
+    size = net.widths[-1] * max(entries * width for entries, width in zip(net.entries, net.widths, strict=True))
+    found = gathered(sweep, slopes[-1], size)[::-1]
+    step = pushforwards + metrics  # g_0, P_0, g_1, P_1, ...
+    return Geometry(x, found[metrics::step] if pushforwards else [], found[::step] if metrics else [], eta)
 
 
 def _identity(dim: int, like: Tensor) -> Tensor:
     """The covectors dx of `dim` components at every point, (dim, dim, n)."""
     return torch.eye(dim, dtype=like.dtype, device=like.device)[..., None].expand(-1, -1, like.shape[1])
-
-
-def _gram(P: Tensor) -> Tensor:
-    """P^T P at every point, (n, s d, s d), for P (r, s, d, n): sums over points for a few components, a matrix product a point for more."""
-    P = P.flatten(1, 2)
-    if P.shape[1] > 8:
-        P = P.permute(2, 0, 1).contiguous()
-        return P.mT @ P
-    g = P[0][:, None] * P[0]
-    for row in P[1:]:
-        g = torch.addcmul(g, row[:, None], row)
-    return g.permute(2, 0, 1)
-
-
-def _points_first(g: Tensor) -> Tensor:
-    """(r, s, d, n) as (n, r, s d), a view where the memory allows."""
-    return g.flatten(1, 2).permute(2, 0, 1)

@@ -214,3 +214,82 @@ def test_the_jacobian_keeps_a_thin_ball_that_its_metric_loses(dtype, thin):
 
 def test_balls_of_a_jacobian_that_is_zero_are_infinite():
     assert rl.balls_of(torch.zeros(3, 2, 2), 1.0).axes.isinf().all()
+
+
+# One decomposition.
+
+
+def counted(monkeypatch, *names):
+    """How often each of these functions of torch.linalg is called from now on."""
+    calls = dict.fromkeys(names, 0)
+    for name in names:
+        function = getattr(torch.linalg, name)
+        monkeypatch.setattr(
+            torch.linalg, name, lambda A, name=name, function=function, **how: calls.update({name: calls[name] + 1}) or function(A, **how)
+        )
+    return calls
+
+
+def test_balls_decompose_once_and_eliminate_only_where_an_eigenvalue_is_small(monkeypatch):
+    calls = counted(monkeypatch, "eigh", "lu_factor_ex", "svd")
+    g = spd(3, 8)
+    rl.balls(g, 0.1)
+    assert calls == {"eigh": 1, "lu_factor_ex": 0, "svd": 0}
+    g[5] = 1.0  # of rank 1
+    sizes = []
+    eliminate = torch.linalg.lu_factor_ex
+    monkeypatch.setattr(torch.linalg, "lu_factor_ex", lambda A: sizes.append(len(A)) or eliminate(A))
+    assert int(rl.balls(g, 0.1).axes.isinf().sum()) == 2 and sizes == [1]
+
+
+def thin_jacobians(rows, dtype, n=2000):
+    """Jacobians (n, rows, 2) of condition numbers from 1 to 1/eps, and their singular values to the digits of float64."""
+    generator, limit = torch.Generator().manual_seed(rows), -math.log10(torch.finfo(dtype).eps)
+    left, _ = torch.linalg.qr(torch.randn(n, rows, 2, generator=generator, dtype=torch.float64))
+    right, _ = torch.linalg.qr(torch.randn(n, 2, 2, generator=generator, dtype=torch.float64))
+    least = 10 ** (-limit * torch.rand(n, generator=generator, dtype=torch.float64))
+    return (left * torch.stack([torch.ones(n).double(), least], -1)[:, None] @ right).to(dtype)
+
+
+@pytest.mark.parametrize("scale", ["tiny", "one", "huge"])
+@pytest.mark.parametrize("rows", [2, 3, 7])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_two_columns_have_the_singular_values_of_the_decomposition(dtype, rows, scale, monkeypatch):
+    """Within a few roundings of the largest, as the decomposition itself; float32 against that of float64. P has these lengths there."""
+    size = {"tiny": torch.finfo(dtype).tiny ** 0.8, "one": 1.0, "huge": torch.finfo(dtype).max ** 0.8}[scale]
+    P, eps = thin_jacobians(rows, dtype) * size, torch.finfo(dtype).eps
+    exact = torch.linalg.svdvals(P.double() / size).flip(-1)
+    calls = counted(monkeypatch, "svd", "eigh")
+    found = rl.balls_of(P, 1.0)
+    assert calls == {"svd": 0, "eigh": 0}
+    largest, fair = exact[:, 1:], (exact > 4 * rows * eps * exact[:, 1:])
+    values = 1 / found.axes.double() / size
+    assert ((values - exact).abs() <= 6 * eps * largest)[fair].all() and fair.sum() > 3000
+    assert (values[~fair] <= 5 * rows * eps * largest.expand_as(values)[~fair]).all()
+    along = torch.linalg.vector_norm(P.double() / size @ found.directions.double(), dim=1)
+    assert ((along - exact).abs() <= 6 * eps * largest).all()
+    gram = found.directions.mT @ found.directions
+    assert (gram - torch.eye(2, dtype=dtype)).abs().max() <= 4 * eps
+
+
+@pytest.mark.parametrize("P", [torch.eye(2), torch.tensor([[1.0, 2.0], [0.5, -1.0]]), torch.tensor([[0.0, -3.0], [3.0, 0.0], [0.0, 0.0]])])
+def test_the_axes_of_a_plane_can_be_differentiated(P):
+    """Also where both are equal, in forward and reverse mode, and twice where they are not."""
+    P = P.double()
+
+    def area(P):
+        return rl.balls_of(P[None], 1.0).axes.log().sum()
+
+    expected = -torch.linalg.pinv(P).mT  # of -log √det P^T P
+    moving = P.clone().requires_grad_()
+    area(moving).backward()
+    for found in (moving.grad, torch.func.jacrev(area)(P), torch.func.jacfwd(area)(P)):
+        assert torch.allclose(found, expected, atol=1e-12)
+
+
+def test_a_plane_whose_two_axes_are_equal_is_sorted():
+    """Two orthogonal columns of length 1 have two equal singular values: rounding does not change their order."""
+    P, _ = torch.linalg.qr(torch.randn(5000, 3, 2, generator=torch.Generator().manual_seed(0)))
+    found = rl.balls_of(P, 1.0)
+    assert (found.axes[:, 0] >= found.axes[:, 1]).all() and (found.condition_number >= 1).all()
+    assert torch.allclose(found.axes, torch.ones(5000, 2), rtol=1e-6)

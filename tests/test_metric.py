@@ -11,6 +11,8 @@ from reference import CASES, cases, coordinates, error, jacobians, metrics, netw
 from torch.func import jacfwd, jacrev, vmap
 
 import riemlib as rl
+from riemlib import memory
+from riemlib import metric as metric_module
 from riemlib.metric import Geometry, backward_sweep, forward_pass
 
 TOLERANCE = 1e-10
@@ -445,3 +447,99 @@ def test_in_coordinates_s_times_as_large_the_metric_is_one_over_s_squared(case, 
     one, large = rl.geometry(net, x).balls(0.1)[0].axes, rl.geometry(other, s * x).balls(0.1)[0].axes
     thin = one[:, :1] > 1e6 * one[:, -1:]
     assert torch.allclose((large / s).masked_fill(thin, 0), one.masked_fill(thin, 0), rtol=1e-6)
+
+
+# Many points, wide layers: some points at a time, in another order in memory.
+
+
+WIDE = {
+    "width 16": dict(widths=[16] * 5, order=1, step=0.3),
+    "width 16, orders": dict(widths=[16] * 6, order=[1, 2, 0, 3, 2], step=0.4),
+    "width 12, relu": dict(widths=[12] * 4, order=2, activation="relu"),
+    "from 16 to 10": dict(widths=[16, 16, 10, 10], order=[1, 0, 2], step=0.5),
+    "one output": dict(widths=[12, 12, 1], order=[2, 0]),
+    "a wide layer between": dict(widths=[2, 20, 20, 2], order=[0, 1, 0]),
+}
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_wide_networks_have_the_metric_of_automatic_differentiation(name):
+    net, x = network(**WIDE[name]), points(5, WIDE[name]["widths"][0])
+    P = pushforwards(net, x)
+    for eta in output_metrics(net, len(x)).values():
+        found = rl.geometry(net, x, eta)
+        assert error([*found.P, *found.g], [*P, *metrics_of(P, eta)]) < TOLERANCE
+        assert error(rl.pullback_metrics(net, x, eta), metrics_of(P, eta)) < TOLERANCE
+    assert error([rl.pushforward(net, x, l) for l in range(len(P))], P) < TOLERANCE
+    assert error(rl.jacobians(net, x), jacobians(net, x)) < TOLERANCE
+
+
+@pytest.fixture
+def few_at_a_time(monkeypatch):
+    """Two points at a time, however many the cache would hold."""
+    monkeypatch.setattr(memory, "CACHED", 1)
+
+
+@pytest.mark.parametrize("case", [CASES["order 1"], CASES["mixed"], CASES["narrowing"], *WIDE.values()])
+def test_some_points_at_a_time_give_the_metrics_of_all_at_once(case, monkeypatch):
+    """Seven points, two at a time, so that one is left over; coordinates, P and g at every layer, and their order in memory."""
+    net, x = network(**case), points(7, case["widths"][0])
+    for eta in output_metrics(net, len(x)).values():
+        monkeypatch.setattr(memory, "CACHED", 2**40)
+        whole, one = rl.geometry(net, x, eta), [rl.pushforward(net, x, l) for l in range(len(case["widths"]))]
+        monkeypatch.setattr(memory, "CACHED", 1)
+        found = rl.geometry(net, x, eta)
+        assert error([*found.x, *found.P, *found.g], [*whole.x, *whole.P, *whole.g]) < 1e-13
+        assert error(rl.pullback_metrics(net, x, eta), whole.g) < 1e-13
+        assert error([rl.pushforward(net, x, l) for l in range(len(one))], one) < 1e-13
+        if max(case["widths"]) <= memory.NARROW:
+            assert [P.stride(0) for P in found.P] == [P.stride(0) for P in whole.P]
+
+
+def test_only_some_points_are_computed_at_a_time(few_at_a_time, monkeypatch):
+    """The control of the test above: the sweep meets two points at a time, and all at once where a derivative is taken."""
+    sizes = []
+    sweep = metric_module.backward_sweep
+    monkeypatch.setattr(
+        metric_module,
+        "backward_sweep",
+        lambda net, slopes, *more, **how: sizes.append(slopes[0].shape[1]) or sweep(net, slopes, *more, **how),
+    )
+    net, x = network(widths=[2] * 3), points(7, 2)
+    rl.pullback_metrics(net, x)
+    assert sizes == [2, 2, 2, 1]
+    rl.pullback_metrics(net, x.requires_grad_())
+    assert sizes[4:] == [7]
+
+
+@pytest.mark.parametrize("case", [CASES["order 2"], WIDE["width 16"]])
+def test_metrics_of_some_points_at_a_time_can_be_differentiated(case, few_at_a_time):
+    """By torch.func, whose tensors do not say that a derivative is taken; and to the weights."""
+    net, x = network(**case), points(5, case["widths"][0])
+    v = points(5, case["widths"][0], seed=3)
+
+    def total(x):
+        return (
+            rl.pullback_metrics(net, x, lambda y: (1 + y.square().sum(1))[:, None, None] * torch.eye(y.shape[1]).double())[0].square().sum()
+        )
+
+    moving = x.clone().requires_grad_()
+    expected = torch.stack([jacrev(lambda p: total(p[None]))(p) for p in x])
+    assert error([torch.autograd.grad(total(moving), moving)[0]], [expected]) < TOLERANCE
+    assert error([torch.func.grad(total)(x)], [expected]) < TOLERANCE
+    assert error([torch.func.jvp(total, (x,), (v,))[1]], [(expected * v).sum()]) < TOLERANCE
+    stacked = torch.stack([x, 2 * x])
+    assert error([vmap(total)(stacked)], [torch.stack([total(x), total(2 * x)])]) < TOLERANCE
+    weights = [*net.parameters()][:-2]
+    found = torch.autograd.grad(rl.pullback_metrics(net, x, differentiable=True)[0].sum(), weights)
+    by_map = torch.autograd.grad(rl.pullback_metric(net[:], x, differentiable=True).sum(), weights)
+    assert error(found, by_map) < TOLERANCE
+
+
+def test_float32_at_width_64_keeps_five_digits():
+    """Against float64, and against the recursion of Eq. 9, which loses more."""
+    single, double = network(widths=[64] * 11, dtype=torch.float32), network(widths=[64] * 11)
+    x = points(20, 64)
+    for found, exact in zip(rl.pullback_metrics(single, x.float()), rl.pullback_metrics(double, x), strict=True):
+        assert (found.double() - exact).norm() < 1e-5 * exact.norm()
+        assert torch.equal(found, found.mT) or (found - found.mT).abs().max() < 1e-6 * found.abs().max()
