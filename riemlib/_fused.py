@@ -412,11 +412,12 @@ def train(flat, moments, minibatches, points, network, rates, done, momentum, lo
 
 
 @compiled
-def sweep(first, W, lines, A, kind, number, width, x, P, g, start, stop):
+def sweep(first, W, lines, lowest, A, kind, number, width, x, P, g, start, stop):
     """Coordinates, pushforwards and metrics at every layer, for the points `start` to `stop`, at least `BLOCK` of them.
 
-    first: the state at layer 0, (entries × D, n). Written, where they are not empty: x (L + 1, D, n), P (L + 1, D, entries × D, n) and
-    g (L + 1, entries × D, entries × D, n). The last block ends with the last point, so it may overlap the one before.
+    first: the state at layer 0, (entries × D, n). Written, where they are not empty: x (L + 1, D, n); P (layers, D, entries × D, n) at the
+    layers from `lowest` on, or at this layer alone; and g (L + 1, entries × D, entries × D, n). The last block ends with the last point,
+    so it may overlap the one before.
     """
     L, entries, D, size, real = A.shape[0], A.shape[1], len(width), A.shape[1] * len(width) * BLOCK, first.dtype
     layer = size + D * BLOCK
@@ -430,7 +431,7 @@ def sweep(first, W, lines, A, kind, number, width, x, P, g, start, stop):
         C[:] = 0
         for r in range(D):  # the covectors dx, the rows of the identity
             C[r * size + r * BLOCK : r * size + (r + 1) * BLOCK] = 1
-        for l in range(L, -1, -1):
+        for l in range(L, lowest - 1, -1):
             if l < L:
                 for r in range(D):
                     pull_back(C, r * size, Z, T, l * layer + size, W, lines, A, l, width)
@@ -438,11 +439,11 @@ def sweep(first, W, lines, A, kind, number, width, x, P, g, start, stop):
                 for c in range(D):
                     for i in range(U(BLOCK)):
                         x[U(l), U(c), U(at) + i] = T[U(l * layer + c * BLOCK) + i]
-            if len(P):
+            if len(P) > l - lowest:
                 for r in range(D):
                     for c in range(entries * D):
                         for i in range(U(BLOCK)):
-                            P[U(l), U(r), U(c), U(at) + i] = C[U(r * size + c * BLOCK) + i]
+                            P[U(l - lowest), U(r), U(c), U(at) + i] = C[U(r * size + c * BLOCK) + i]
             if len(g):
                 gram(C, g, l, at, width)
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.forward_ad import unpack_dual
 from tqdm.auto import tqdm
 
 from . import checks
@@ -237,37 +238,54 @@ class _Part:
         return loss
 
 
-def sweep(net: CkNetwork, first: Tensor, want: tuple[str, ...]) -> dict[str, list[Tensor]]:
-    """Of the points `first`, the state at layer 0 (s_0, n): what `want` names of x, P and g, a list over the layers, points last.
+def sweeps(net: CkNetwork, x: Tensor) -> bool:
+    """Whether the compiled loop can sweep these points: nothing asks for a derivative, and no transform of torch looks on."""
+    plain = type(x) is Tensor and not (x.requires_grad and torch.is_grad_enabled()) and unpack_dual(x).tangent is None
+    return plain and x.dtype == net.weights[0].dtype and not _transformed() and serves(net, x.dtype, x.device)
 
-    x: (d_l, n). P: (d_L, entries, d_l, n). g: (s_l, s_l, n). The threads that torch may use share the points.
+
+def _transformed() -> bool:
+    """Whether torch.func or torch.compile runs this code on stand-ins of tensors."""
+    return torch._C._functorch.peek_interpreter_stack() is not None or torch.compiler.is_compiling()
+
+
+def sweep(net: CkNetwork, first: Tensor, want: tuple[str, ...], lowest: int = 0) -> dict[str, list[Tensor]]:
+    """Of the points `first`, the state at layer 0 (s_0, n): what `want` names of x, P and g at every layer, points first.
+
+    x: (n, d_l). P: (n, d_L, s_l). g: (n, s_l, s_l). With `lowest` above 0 only P, at this layer. The threads that torch may use share the
+    points.
     """
-    t, n = Tables(net, first.dtype), first.shape[1]
-    D, L, entries, real = len(t.width), len(net.weights), t.entries, t.stencils.dtype
-    padded, total = max(n, kernel().BLOCK), entries * D
-    state = np.zeros((entries, D, padded), real)
+    t, n, block = Tables(net, first.dtype), first.shape[1], kernel().BLOCK
+    D, L, entries, padded = len(t.width), len(net.weights), t.entries, max(first.shape[1], block)
+    total, real = entries * D, t.stencils.dtype
     given = first.detach().numpy().reshape(net.entries[0], net.widths[0], n)
+    state = given if given.shape == (entries, D, padded) else np.zeros((entries, D, padded), real)
     state[: len(given), : given.shape[1], :n] = given
     flat = torch.cat([parameter.detach().flatten() for parameter in net.parameters()]).numpy()
-    W = np.where(t.where < 0, 0, flat[t.where]).astype(real)
-    shapes = {"x": (D, padded), "P": (D, total, padded), "g": (total, total, padded)}
-    out = {name: torch.empty((L + 1 if name in want else 0, *shape), dtype=first.dtype) for name, shape in shapes.items()}
-    arrays = [array.numpy() for array in out.values()]
-    blocks, threads = padded // kernel().BLOCK, torch.get_num_threads()
-    ends = sorted({blocks * i // threads * kernel().BLOCK for i in range(threads)} | {padded})
+    W, layers = np.where(t.where < 0, 0, flat[t.where]).astype(real), range(lowest, L + 1 if lowest == 0 else lowest + 1)
+    shapes = {"x": (L + 1, D, padded), "P": (len(layers), D, total, padded), "g": (L + 1, total, total, padded)}
+    out = {name: torch.empty(shape if name in want else (0, *shape[1:]), dtype=first.dtype) for name, shape in shapes.items()}
+    arrays, blocks = [array.numpy() for array in out.values()], padded // block
+    threads = max(1, min(torch.get_num_threads(), blocks // 16))
+    ends = [*(blocks * i // threads * block for i in range(threads)), padded]
 
     def some(span: tuple[int, int]) -> None:
-        kernel().sweep(state.reshape(total, padded), W, t.lines, *t.arguments, *arrays, *span)
+        kernel().sweep(state.reshape(total, padded), W, t.lines, lowest, *t.arguments, *arrays, *span)
 
-    if len(ends) == 2:
+    if threads == 1:
         some((0, padded))
     else:
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(some, pairwise(ends)))
-    last = net.widths[-1]
-    cut = {
-        "x": lambda x, e, d: x[:d, :n],
-        "P": lambda P, e, d: P[:last, :, :n].unflatten(1, (entries, D))[:, :e, :d],
-        "g": lambda g, e, d: g[..., :n].unflatten(1, (entries, D)).unflatten(0, (entries, D))[:e, :d, :e, :d].flatten(2, 3).flatten(0, 1),
-    }
-    return {name: [cut[name](*each) for each in zip(out[name], net.entries, net.widths, strict=True)] for name in want}
+
+    def cut(name: str, array: Tensor, l: int) -> Tensor:
+        """Without the zeros that fill up widths, entries and points."""
+        e, d, array = net.entries[l], net.widths[l], array[..., :n]
+        if name == "x":
+            return array[:d].mT
+        if name == "P":
+            return array[: net.widths[-1]].unflatten(1, (entries, D))[:, :e, :d].flatten(1, 2).permute(2, 0, 1)
+        array = array.unflatten(1, (entries, D)).unflatten(0, (entries, D))[:e, :d, :e, :d]
+        return array.flatten(2, 3).flatten(0, 1).permute(2, 0, 1)
+
+    return {name: [cut(name, each, l) for each, l in zip(out[name], layers, strict=False)] for name in want}
