@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.func import jvp
 
-from . import checks
+from . import checks, wide
 from .ellipsoids import Balls, balls_of
 from .memory import NARROW, gathered, gram, points_first
 from .networks import CkNetwork, advance, affine, combine
@@ -45,10 +45,10 @@ def pull_back(covectors: Tensor, W: Tensor, slope: Tensor, stencil: list[list[fl
     entries = covectors.unbind(1)
     *A, B = zip(*stencil, strict=True)
     blocks = [combine(column, entries) if any(column) else None for column in A]
-    if wide := len(covectors) > 1 and min(W.shape) > NARROW:
+    if large := len(covectors) > 1 and min(W.shape) > NARROW:
         slope = slope.mT.contiguous().mT
     through = combine(B, entries) * slope
-    through = (through.movedim(-1, 0) @ W).movedim(0, -1) if wide else torch.bmm(W.mT.expand(len(covectors), -1, -1), through)
+    through = (through.movedim(-1, 0) @ W).movedim(0, -1) if large else torch.bmm(W.mT.expand(len(covectors), -1, -1), through)
     blocks[0] = through if blocks[0] is None else through.add_(blocks[0])
     if len(blocks) == 1:  # no copy where the state is x alone
         return blocks[0][:, None]
@@ -156,10 +156,9 @@ def _swept(net, x, output_metric, layer: int, differentiable: bool, *, pushforwa
             if metrics:
                 yield gram(P) if eta is None else P.mT @ eta[part] @ P
 
-    size = net.widths[-1] * max(entries * width for entries, width in zip(net.entries, net.widths, strict=True))
-    found = gathered(sweep, slopes[-1], size)[::-1]
-    step = pushforwards + metrics  # g_0, P_0, g_1, P_1, ...
-    return Geometry(x, found[metrics::step] if pushforwards else [], found[::step] if metrics else [], eta)
+    size, large = net.widths[-1] * max(map(int.__mul__, net.entries, net.widths)), metrics and eta is None and wide.applies(net, slopes[-1])
+    found = (wide.swept(net, slopes, pushforwards=pushforwards) if large else gathered(sweep, slopes[-1], size))[::-1]  # g_0, P_0, g_1, ...
+    return Geometry(x, found[metrics :: 1 + metrics] if pushforwards else [], found[:: 1 + pushforwards] if metrics else [], eta)
 
 
 def _identity(dim: int, like: Tensor) -> Tensor:

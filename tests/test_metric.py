@@ -11,7 +11,7 @@ from reference import CASES, cases, coordinates, error, jacobians, metrics, netw
 from torch.func import jacfwd, jacrev, vmap
 
 import riemlib as rl
-from riemlib import memory
+from riemlib import memory, wide
 from riemlib import metric as metric_module
 from riemlib.metric import Geometry, backward_sweep, forward_pass
 
@@ -454,6 +454,8 @@ def test_in_coordinates_s_times_as_large_the_metric_is_one_over_s_squared(case, 
 
 WIDE = {
     "width 16": dict(widths=[16] * 5, order=1, step=0.3),
+    "width 16, orders 0 and 1": dict(widths=[16] * 6, order=[1, 0, 1, 1, 0], step=[0.3, 1.0, 0.7, 1.3, 0.6]),
+    "width 12, one layer": dict(widths=[12, 12], order=0, activation="sigmoid"),
     "width 16, orders": dict(widths=[16] * 6, order=[1, 2, 0, 3, 2], step=0.4),
     "width 12, relu": dict(widths=[12] * 4, order=2, activation="relu"),
     "from 16 to 10": dict(widths=[16, 16, 10, 10], order=[1, 0, 2], step=0.5),
@@ -534,6 +536,23 @@ def test_metrics_of_some_points_at_a_time_can_be_differentiated(case, few_at_a_t
     found = torch.autograd.grad(rl.pullback_metrics(net, x, differentiable=True)[0].sum(), weights)
     by_map = torch.autograd.grad(rl.pullback_metric(net[:], x, differentiable=True).sum(), weights)
     assert error(found, by_map) < TOLERANCE
+
+
+def test_one_large_width_is_swept_in_place_where_no_derivative_is_taken(monkeypatch):
+    """The numbers are those of the general sweep; with derivatives, another state or another width it is the general one."""
+    net, x, calls = network(**WIDE["width 16, orders 0 and 1"]), points(7, 16), []
+    found = rl.geometry(net, x)
+    sweep = wide.swept
+    monkeypatch.setattr(wide, "swept", lambda *arguments, **how: calls.append(1) or sweep(*arguments, **how))
+    rl.pullback_metrics(net, x)
+    assert len(calls) == 1
+    assert torch.func.jvp(lambda x: rl.pullback_metrics(net, x)[0], (x,), (x,))[1].abs().max() > FAR
+    moving = rl.geometry(net, x.clone().requires_grad_())
+    vmap(lambda p: rl.pullback_metrics(net, p[None])[0])(x)
+    for other in (dict(widths=[16] * 3, order=2), dict(widths=[16, 9, 16], order=0), dict(widths=[8] * 3)):
+        rl.pullback_metrics(network(**other), points(3, other["widths"][0]))
+    assert len(calls) == 1
+    assert error([*found.P, *found.g], [*moving.P, *moving.g]) < 1e-13
 
 
 def test_float32_at_width_64_keeps_five_digits():
