@@ -264,7 +264,7 @@ def sweep(net: CkNetwork, first: Tensor, want: tuple[str, ...], lowest: int = 0)
     flat = torch.cat([parameter.detach().flatten() for parameter in net.parameters()]).numpy()
     W, layers = np.where(t.where < 0, 0, flat[t.where]).astype(real), range(lowest, L + 1 if lowest == 0 else lowest + 1)
     shapes = {"x": (L + 1, D, padded), "P": (len(layers), D, total, padded), "g": (L + 1, total, total, padded)}
-    out = {name: torch.empty(shape if name in want else (0, *shape[1:]), dtype=first.dtype) for name, shape in shapes.items()}
+    out = {name: torch.empty(shape if name in want else (0, *shape[1:]), dtype=first.dtype, device="cpu") for name, shape in shapes.items()}
     arrays, blocks = [array.numpy() for array in out.values()], padded // block
     threads = max(1, min(torch.get_num_threads(), blocks // 16))
     ends = [*(blocks * i // threads * block for i in range(threads)), padded]

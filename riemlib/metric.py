@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.func import jvp
 
-from . import checks, wide
+from . import checks, engines, wide
 from .ellipsoids import Balls, balls_of
 from .memory import NARROW, gathered, gram, points_first
 from .networks import CkNetwork, advance, affine, combine
@@ -143,6 +143,8 @@ def pullback_metrics(
 
 def _swept(net, x, output_metric, layer: int, differentiable: bool, *, pushforwards: bool = True, metrics: bool = True) -> Geometry:
     """One forward pass, and the sweep down to `layer` for some points at a time. Without the metrics, the P of that layer alone."""
+    if not differentiable and engines.sweeps(checks.network(net), x):
+        return _compiled(net, x, output_metric, layer, pushforwards=pushforwards, metrics=metrics)
     states, slopes = forward_pass(net, x, differentiable=differentiable)
     x = [state[0].mT for state in states]
     eta = None if output_metric is None else checks.output_metric(output_metric, x[-1])
@@ -159,6 +161,17 @@ def _swept(net, x, output_metric, layer: int, differentiable: bool, *, pushforwa
     size, large = net.widths[-1] * max(map(int.__mul__, net.entries, net.widths)), metrics and eta is None and wide.applies(net, slopes[-1])
     found = (wide.swept(net, slopes, pushforwards=pushforwards) if large else gathered(sweep, slopes[-1], size))[::-1]  # g_0, P_0, g_1, ...
     return Geometry(x, found[metrics :: 1 + metrics] if pushforwards else [], found[:: 1 + pushforwards] if metrics else [], eta)
+
+
+def _compiled(net, x, output_metric, layer: int, *, pushforwards: bool, metrics: bool) -> Geometry:
+    """The same by the compiled loop, which multiplies P^T P on its way; any other output metric is multiplied here."""
+    euclidean = output_metric is None
+    want = (["x"] if metrics else []) + (["P"] if pushforwards or not euclidean else []) + (["g"] if metrics and euclidean else [])
+    found = engines.sweep(net, torch.cat(net.first_state(x)), tuple(want), layer)
+    if euclidean or not metrics:
+        return Geometry(found.get("x", []), found.get("P", []), found.get("g", []))
+    eta = checks.output_metric(output_metric, found["x"][-1])
+    return Geometry(found["x"], found["P"], [P.mT @ eta @ P for P in found["P"]], eta)
 
 
 def _identity(dim: int, like: Tensor) -> Tensor:
