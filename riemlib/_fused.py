@@ -27,6 +27,7 @@ from numba.extending import overload
 U = nb.uint64
 BLOCK = 64  # points
 LANES = 16  # partial sums of a gradient, side by side
+PAD = 16  # unused numbers between layers and between rows of P: at a distance of 4096 bytes they would share a place in the cache
 TANH, RELU, SIGMOID, SOFTPLUS = range(4)
 ADAM, SGD = range(2)
 
@@ -152,7 +153,7 @@ def advance(T, o, after, F, A, l, width):
 def forward(T, F, W, lines, A, kind, number, width):
     """A block through all layers. T holds for each layer its state and its slopes f'; the points are its first state."""
     L, entries, D = A.shape[0], A.shape[1], len(width)
-    layer = (entries + 1) * D * BLOCK
+    layer = (entries + 1) * D * BLOCK + PAD
     for l in range(L):
         affine(F, W, l * lines * (D + 1), D, T, l * layer, width)
         activate(F, T, l * layer + entries * D * BLOCK, kind, number, width)
@@ -314,7 +315,7 @@ def sum_of(G, g):
 def loss_and_gradient(x, label, rows, W, lines, dim, classes, A, kind, number, width, T, F, Z, C, G, M, own):
     """The mean loss of the points `rows`, and in G the partial sums of its gradient."""
     L, D, B, size = A.shape[0], len(width), len(rows), A.shape[1] * len(width) * BLOCK
-    layer, loss, share, readout = size + D * BLOCK, 0.0, x.dtype.type(1 / len(rows)), A.shape[0] * lines * (len(width) + 1)
+    layer, loss, share, readout = size + D * BLOCK + PAD, 0.0, x.dtype.type(1 / len(rows)), A.shape[0] * lines * (len(width) + 1)
     G[:] = 0
     for first in range(0, B, BLOCK):
         count = min(BLOCK, B - first)
@@ -379,7 +380,7 @@ def train(flat, moments, minibatches, points, network, rates, done, momentum, lo
     where, dim, classes, A, kind, number, width = network
     L, entries, D, lines = A.shape[0], A.shape[1], len(width), max(len(width), classes)
     size, real = D * BLOCK, flat.dtype
-    T, F, C = np.zeros((L * (entries + 1) + entries) * size, real), np.zeros(size, real), np.zeros(entries * size, real)
+    T, F, C = np.zeros((L + 1) * ((entries + 1) * size + PAD), real), np.zeros(size, real), np.zeros(entries * size, real)
     Z, M, own = np.zeros(lines * BLOCK, real), np.zeros(3 * BLOCK, real), np.zeros(BLOCK, real)
     W, G, gradient = np.zeros(len(where), real), np.zeros(len(where) * LANES, real), np.zeros(flat.shape[1], real)
     for s in range(len(flat)):
@@ -420,8 +421,8 @@ def sweep(first, W, lines, lowest, A, kind, number, width, x, P, g, start, stop)
     so it may overlap the one before.
     """
     L, entries, D, size, real = A.shape[0], A.shape[1], len(width), A.shape[1] * len(width) * BLOCK, first.dtype
-    layer = size + D * BLOCK
-    T, F, Z, C = np.zeros((L + 1) * layer, real), np.zeros(D * BLOCK, real), np.zeros(D * BLOCK, real), np.zeros(D * size, real)
+    layer, row = size + D * BLOCK + PAD, size + PAD
+    T, F, Z, C = np.zeros((L + 1) * layer, real), np.zeros(D * BLOCK, real), np.zeros(D * BLOCK, real), np.zeros(D * row, real)
     for block in range(start, stop, BLOCK):
         at = min(block, stop - BLOCK)
         for c in range(entries * D):
@@ -430,11 +431,11 @@ def sweep(first, W, lines, lowest, A, kind, number, width, x, P, g, start, stop)
         forward(T, F, W, lines, A, kind, number, width)
         C[:] = 0
         for r in range(D):  # the covectors dx, the rows of the identity
-            C[r * size + r * BLOCK : r * size + (r + 1) * BLOCK] = 1
+            C[r * row + r * BLOCK : r * row + (r + 1) * BLOCK] = 1
         for l in range(L, lowest - 1, -1):
             if l < L:
                 for r in range(D):
-                    pull_back(C, r * size, Z, T, l * layer + size, W, lines, A, l, width)
+                    pull_back(C, r * row, Z, T, l * layer + size, W, lines, A, l, width)
             if len(x):
                 for c in range(D):
                     for i in range(U(BLOCK)):
@@ -443,7 +444,7 @@ def sweep(first, W, lines, lowest, A, kind, number, width, x, P, g, start, stop)
                 for r in range(D):
                     for c in range(entries * D):
                         for i in range(U(BLOCK)):
-                            P[U(l - lowest), U(r), U(c), U(at) + i] = C[U(r * size + c * BLOCK) + i]
+                            P[U(l - lowest), U(r), U(c), U(at) + i] = C[U(r * row + c * BLOCK) + i]
             if len(g):
                 gram(C, g, l, at, width)
 
@@ -457,7 +458,7 @@ def gram(C, g, l, at, width):
             for i in range(U(BLOCK)):
                 total = C[a * U(BLOCK) + i] * C[c * U(BLOCK) + i]
                 for r in range(U(1), U(len(width))):
-                    o = r * components * U(BLOCK) + i
+                    o = r * (components * U(BLOCK) + U(PAD)) + i
                     total += C[o + a * U(BLOCK)] * C[o + c * U(BLOCK)]
                 g[l, a, c, at + i] = total
                 g[l, c, a, at + i] = total
