@@ -161,24 +161,27 @@ def forward(T, F, W, lines, A, kind, number, width):
 
 
 @inlined
-def pull_back(C, u, Z, T, slope, W, lines, A, l, width):
-    """A covector on the state, in C at `u`, through the Jacobian of layer l (Eqs. 11, 15). Z becomes its value on z = W x + b."""
-    u, slope, w, l = U(u), U(slope), U(l * lines * (len(width) + 1)), U(l)
+def pull_back(C, u, apart, Z, T, slope, W, lines, A, l, width):
+    """A covector on the state, its entries in C at `u` and so far apart, through the Jacobian of layer l (Eqs. 11, 15).
+
+    Z becomes its value on z = W x + b.
+    """
+    u, apart, slope, w, l = U(u), U(apart), U(slope), U(l * lines * (len(width) + 1)), U(l)
     size, entries = U(len(width)) * U(BLOCK), U(A.shape[1])
     b = A[l, 0, entries]
     for i in range(size):  # Z = f' sum_i B_i u_i
         Z[i] = b * C[u + i] * T[slope + i]
     for e in range(U(1), entries):
-        b, source = A[l, e, entries], u + e * size
+        b, source = A[l, e, entries], u + e * apart
         if b != 0:
             for i in range(size):
                 Z[i] += b * C[source + i] * T[slope + i]
     for j in range(entries - U(1), U(0), U(-1)):  # u_j = sum_i A_ij u_i; A is upper triangular, so the last comes first
-        a, to = A[l, j, j], u + j * size
+        a, to = A[l, j, j], u + j * apart
         for i in range(size):
             C[to + i] *= a
         for e in range(j):
-            a, source = A[l, e, j], u + e * size
+            a, source = A[l, e, j], u + e * apart
             if a != 0:
                 for i in range(size):
                     C[to + i] += a * C[source + i]
@@ -339,7 +342,7 @@ def loss_and_gradient(x, label, rows, W, lines, dim, classes, A, kind, number, w
                 for i in range(U(BLOCK)):
                     C[U(c * BLOCK) + i] += w * Z[U(j * BLOCK) + i]
         for l in range(L - 1, -1, -1):
-            pull_back(C, 0, Z, T, l * layer + size, W, lines, A, l, width)
+            pull_back(C, 0, D * BLOCK, Z, T, l * layer + size, W, lines, A, l, width)
             add_gradients(G, l * lines * (D + 1) * LANES, Z, D, T, l * layer, width)
     return loss / B
 
@@ -421,8 +424,8 @@ def sweep(first, W, lines, lowest, A, kind, number, width, x, P, g, start, stop)
     so it may overlap the one before.
     """
     L, entries, D, size, real = A.shape[0], A.shape[1], len(width), A.shape[1] * len(width) * BLOCK, first.dtype
-    layer, row = size + D * BLOCK + PAD, size + PAD
-    T, F, Z, C = np.zeros((L + 1) * layer, real), np.zeros(D * BLOCK, real), np.zeros(D * BLOCK, real), np.zeros(D * row, real)
+    layer, row = size + D * BLOCK + PAD, D * BLOCK + PAD
+    T, F, Z, C = np.zeros((L + 1) * layer, real), np.zeros(D * BLOCK, real), np.zeros(D * BLOCK, real), np.zeros(entries * D * row, real)
     for block in range(start, stop, BLOCK):
         at = min(block, stop - BLOCK)
         for c in range(entries * D):
@@ -435,30 +438,34 @@ def sweep(first, W, lines, lowest, A, kind, number, width, x, P, g, start, stop)
         for l in range(L, lowest - 1, -1):
             if l < L:
                 for r in range(D):
-                    pull_back(C, r * row, Z, T, l * layer + size, W, lines, A, l, width)
+                    pull_back(C, r * row, D * row, Z, T, l * layer + size, W, lines, A, l, width)
             if len(x):
                 for c in range(D):
                     for i in range(U(BLOCK)):
                         x[U(l), U(c), U(at) + i] = T[U(l * layer + c * BLOCK) + i]
             if len(P) > l - lowest:
                 for r in range(D):
-                    for c in range(entries * D):
-                        for i in range(U(BLOCK)):
-                            P[U(l - lowest), U(r), U(c), U(at) + i] = C[U(r * row + c * BLOCK) + i]
+                    for e in range(entries):
+                        for c in range(D):
+                            for i in range(U(BLOCK)):
+                                P[U(l - lowest), U(r), U(e * D + c), U(at) + i] = C[U((e * D + r) * row + c * BLOCK) + i]
             if len(g):
-                gram(C, g, l, at, width)
+                gram(C, Z, g, l, at, width)
 
 
 @compiled
-def gram(C, g, l, at, width):
-    """g = P^T P for a block, from the lines of P in C (Eq. 10)."""
-    components, l, at = U(g.shape[1]), U(l), U(at)
-    for a in range(components):
+def gram(C, Z, g, l, at, width):
+    """g = P^T P for a block, from P in C: its entries, in each of them its rows, in each of these its components (Eq. 10)."""
+    l, at, D, row = U(l), U(at), U(len(width)), U(len(width) * BLOCK + PAD)
+    for a in range(U(g.shape[1])):
+        first = a // D * D * row + a % D * U(BLOCK)
         for c in range(a + U(1)):
+            second = c // D * D * row + c % D * U(BLOCK)
             for i in range(U(BLOCK)):
-                total = C[a * U(BLOCK) + i] * C[c * U(BLOCK) + i]
+                total = C[first + i] * C[second + i]
                 for r in range(U(1), U(len(width))):
-                    o = r * (components * U(BLOCK) + U(PAD)) + i
-                    total += C[o + a * U(BLOCK)] * C[o + c * U(BLOCK)]
-                g[l, a, c, at + i] = total
-                g[l, c, a, at + i] = total
+                    total += C[first + r * U(len(width) * BLOCK + PAD) + i] * C[second + r * U(len(width) * BLOCK + PAD) + i]
+                Z[i] = total  # two loops: with g among its arrays the compiler takes the points of the first one by one
+            for i in range(U(BLOCK)):
+                g[l, a, c, at + i] = Z[i]
+                g[l, c, a, at + i] = Z[i]

@@ -205,7 +205,7 @@ MUTANTS = {
         "gradient[where[q]] = sum_of(G, q * LANES)",
         "engines",
     ),
-    "g of the wrong layer": ("_fused", "gram(C, g, l, at, width)\n\n", "gram(C, g, L - l, at, width)\n\n", "engines"),
+    "g of the wrong layer": ("_fused", "gram(C, Z, g, l, at, width)\n\n", "gram(C, Z, g, L - l, at, width)\n\n", "engines"),
     "the last points left out": (
         "_fused",
         "at = min(block, stop - BLOCK)",
