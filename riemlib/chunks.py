@@ -28,11 +28,11 @@ def geometry_in_chunks(
     size, memory = bytes_per_point(net, x.element_size()), checks.integer("memory", memory, 1)
     if memory < size:
         raise ValueError(f"memory is {memory}; at least {size}, the bytes of one point, is needed")
-    each = isinstance(output_metric, Tensor) and output_metric.ndim == 3
-    if each and len(output_metric) != n:
-        raise ValueError(f"output_metric has shape {tuple(output_metric.shape)}; one for each of the {n} points is needed")
+    each = output_metric if isinstance(output_metric, Tensor) and output_metric.ndim == 3 else None
+    if each is not None and len(each) != n:
+        raise ValueError(f"output_metric has shape {tuple(each.shape)}; one for each of the {n} points is needed")
     parts = (slice(start, start + memory // size) for start in range(0, n, memory // size))
-    return (geometry(net, x[part], output_metric[part] if each else output_metric) for part in parts)
+    return (geometry(net, x[part], output_metric if each is None else each[part]) for part in parts)
 
 
 def bytes_per_point(net: CkNetwork, item: int = 4) -> int:

@@ -50,14 +50,14 @@ def leading_directions(
         most = min(y.shape[1], x[0].numel())
         if k > most:
             raise ValueError(f"k is {k}; at most {most} is needed: f maps {x[0].numel()} numbers to {y.shape[1]}, so g has no more values")
-        each = isinstance(output_metric, Tensor) and output_metric.ndim == 3
-        if each and len(output_metric) != len(x):
-            raise ValueError(f"output_metric has shape {tuple(output_metric.shape)}; one for each of the {len(x)} points is needed")
+        each = output_metric if isinstance(output_metric, Tensor) and output_metric.ndim == 3 else None
+        if each is not None and len(each) != len(x):
+            raise ValueError(f"output_metric has shape {tuple(each.shape)}; one for each of the {len(x)} points is needed")
         found = []
         for i, point in enumerate(x):
             of_point = _of_point(f, point.shape, whole)
             y = of_point(point.flatten())
-            eta = output_metric[i] if each else output_metric
+            eta = output_metric if each is None else each[i]
             eta = None if eta is None else checks.output_metric(eta, y[None])[0]
             solve = _decomposed if most <= max(FEW, 2 * k) or x.device.type == "meta" else _iterated
             values, directions = solve(of_point, point.flatten(), k, eta)
@@ -72,7 +72,7 @@ def _of_point(f: Callable, shape: torch.Size, whole: bool) -> Callable[[Tensor],
 
 def _decomposed(f: Callable, p: Tensor, k: int, eta: Tensor | None) -> tuple[Tensor, Tensor]:
     """The values (k,) and directions (k, d) from the Jacobian, by one product for each output, or each input where they are fewer."""
-    y, back = vjp(f, p)
+    y, back = vjp(f, p)  # type: ignore[misc]
     if len(y) <= len(p):
         (J,) = vmap(back)(torch.eye(len(y), dtype=y.dtype, device=y.device))
     else:
@@ -86,10 +86,10 @@ def _decomposed(f: Callable, p: Tensor, k: int, eta: Tensor | None) -> tuple[Ten
 
 def _iterated(f: Callable, p: Tensor, k: int, eta: Tensor | None) -> tuple[Tensor, Tensor]:
     """The same from products with J and its transpose. The method starts from a fixed vector, so a second call gives the same numbers."""
-    _, back = vjp(f, p)
+    _, back = vjp(f, p)  # type: ignore[misc]
 
     def product(v: np.ndarray) -> np.ndarray:
-        _, Jv = jvp(f, (p,), (torch.as_tensor(v.reshape(-1), dtype=p.dtype, device=p.device),))
+        _, Jv = jvp(f, (p,), (torch.as_tensor(v.reshape(-1), dtype=p.dtype, device=p.device),))  # type: ignore[misc]
         return _finite(back(Jv if eta is None else eta @ Jv)[0]).cpu().numpy()
 
     start = np.random.default_rng(0).standard_normal(len(p)).astype(str(p.dtype).removeprefix("torch."))
@@ -97,7 +97,8 @@ def _iterated(f: Callable, p: Tensor, k: int, eta: Tensor | None) -> tuple[Tenso
         return p.new_zeros(k), torch.eye(k, len(p), dtype=p.dtype, device=p.device)
     g = LinearOperator((len(p), len(p)), matvec=product, dtype=start.dtype)
     values, vectors = eigsh(g, k, which="LA", v0=start, tol=TOLERANCE[p.dtype])
-    return tuple(torch.as_tensor(part.copy(), dtype=p.dtype, device=p.device) for part in (values[::-1], vectors.T[::-1]))
+    values, vectors = (torch.as_tensor(part[::-1].copy(), dtype=p.dtype, device=p.device) for part in (values, vectors.T))
+    return values, vectors
 
 
 def _finite(product: Tensor) -> Tensor:

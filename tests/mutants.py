@@ -40,7 +40,7 @@ MUTANTS = {
     "W transposed at large widths": ("metric", "through.movedim(-1, 0) @ W)", "through.movedim(-1, 0) @ W.mT)", "metric"),
     "one chunk of twice the points": ("chunks", "item * (2 * kept +", "item * (kept // 9 +", "chunks"),
     "chunks that leave points out": ("chunks", "range(0, n, memory // size)", "range(0, n - 3, memory // size)", "chunks"),
-    "one η for all chunks": ("chunks", "output_metric[part] if each", "output_metric[: part.stop - part.start] if each", "chunks"),
+    "one η for all chunks": ("chunks", "else each[part]", "else each[: part.stop - part.start]", "chunks"),
     "the least values for the largest": ("matrixfree", 'which="LA"', 'which="SA"', "matrixfree"),
     "ds² without η": ("matrixfree", "Jv if eta is None else eta @ Jv", "Jv", "matrixfree"),
     "values that are not squared": ("matrixfree", "values[:k].square()", "values[:k]", "matrixfree"),

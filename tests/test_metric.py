@@ -11,7 +11,7 @@ from reference import CASES, cases, coordinates, error, jacobians, metrics, netw
 from torch.func import jacfwd, jacrev, vmap
 
 import riemlib as rl
-from riemlib import memory, wide
+from riemlib import engines, memory, wide
 from riemlib import metric as metric_module
 from riemlib.metric import Geometry, backward_sweep, forward_pass
 
@@ -19,6 +19,20 @@ TOLERANCE = 1e-10
 FAR = 1e-2  # what a control has to be off by
 
 each_case = pytest.mark.parametrize("case", CASES)
+
+
+@pytest.fixture(scope="module", autouse=True, params=["compiled", "torch"])
+def engine(request):
+    """Every test runs where the compiled loop serves what it can, and where torch computes everything."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "torch":
+            patch.setattr(engines, "sweeps", lambda net, x: False)
+        yield request.param
+
+
+@pytest.fixture
+def torch_only(monkeypatch):
+    monkeypatch.setattr(engines, "sweeps", lambda net, x: False)
 
 
 @cache
@@ -498,7 +512,7 @@ def test_some_points_at_a_time_give_the_metrics_of_all_at_once(case, monkeypatch
             assert [P.stride(0) for P in found.P] == [P.stride(0) for P in whole.P]
 
 
-def test_only_some_points_are_computed_at_a_time(few_at_a_time, monkeypatch):
+def test_only_some_points_are_computed_at_a_time(few_at_a_time, torch_only, monkeypatch):
     """The control of the test above: the sweep meets two points at a time, and all at once where a derivative is taken."""
     sizes = []
     sweep = metric_module.backward_sweep
@@ -538,7 +552,7 @@ def test_metrics_of_some_points_at_a_time_can_be_differentiated(case, few_at_a_t
     assert error(found, by_map) < TOLERANCE
 
 
-def test_one_large_width_is_swept_in_place_where_no_derivative_is_taken(monkeypatch):
+def test_one_large_width_is_swept_in_place_where_no_derivative_is_taken(torch_only, monkeypatch):
     """The numbers are those of the general sweep; with derivatives, another state or another width it is the general one."""
     net, x, calls = network(**WIDE["width 16, orders 0 and 1"]), points(7, 16), []
     found = rl.geometry(net, x)
