@@ -122,6 +122,21 @@ def test_a_condition_found_on_even_seeds_is_checked_on_odd_ones():
     assert condition(multiverse(adam, even=adam, odd=none)) == condition(multiverse(adam, even=none, odd=adam)) == ""
     assert condition(multiverse(adam, even=adam, odd=unknown)) == condition(multiverse(unknown, even=adam, odd=adam)) == ""
     assert condition(multiverse(none, even=adam, odd=adam)) == ""
+    assert condition(multiverse(lambda *_: "for", even=none)) == ""
+
+
+def test_a_condition_does_not_reach_over_settings_that_are_silent():
+    of = {0.75: "for", 1.0: "for", 1.25: "silent", 1.5: "absent"}
+    assert condition(multiverse(lambda turns, *_: of[turns])).startswith("turns <= 1 (24 of 24 that decide, of 24)")
+    of = {0.75: "absent", 1.0: "silent", 1.25: "for", 1.5: "for"}
+    assert condition(multiverse(lambda turns, *_: of[turns])).startswith("turns >= 1.25 (24 of 24 that decide, of 24)")
+
+
+def test_no_effect_is_said_only_where_the_base_has_none():
+    absent = listed(["absent"] * 9 + ["for"])
+    assert decide(contrast("absent"), absent).reason.startswith("no effect larger than 0.1: effect of absent; of 10")
+    assert decide(contrast("for"), absent).reason.startswith("effect of for; of 10 specifications 1 as claimed, 9 no effect")
+    assert decide(contrast("absent"), absent + listed(["for"])).reason.startswith("effect of absent; of 11")
 
 
 def test_a_condition_may_have_one_exception_in_ten_and_half_may_be_silent():
@@ -221,7 +236,7 @@ def test_undecided_says_how_many_seeds_would_decide():
     assert reason == "effect of for; of 4 specifications 1 as claimed, 3 silent; about 280 seeds would decide half of them"
     at_border = Contrast("difference", 0.1, 0.0, 0.2, 100, 0, 0.1, "an effect", np.zeros(100))
     near = Contrast("difference", 0.1001, 0.0, 0.2, 100, 0, 0.1, "an effect", np.zeros(100))
-    no_reference = equivalence(at_border, reference=0.1)
+    no_reference = equivalence(contrast("silent"), reference=0.1)
     assert "cannot be told" in decide(at_border).reason and "cannot be told" in decide(no_reference).reason
     assert "more than 100000 seeds" in decide(near).reason
 

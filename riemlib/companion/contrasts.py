@@ -148,7 +148,8 @@ def difference(larger, smaller, *, delta: float, say: tuple[str, str]) -> Contra
     """The paired difference of a measure, larger less smaller: the Hodges-Lehmann shift with its exact signed-rank interval.
 
     The shift is the median of the means of all two differences, one with itself included. It sees an effect where more than half of the
-    differences are 0, which the median does not. With ties the interval is at least as wide as it should be.
+    differences are 0, which the median does not. The interval is exact where the differences are symmetric about the shift, as they are
+    where the conditions do not differ; with ties it is at least as wide as it should be.
     Errors: ValueError where the lengths differ.
     Source: J. L. Hodges and E. L. Lehmann, Ann. Math. Stat. 34 (1963) 598.
     """

@@ -67,7 +67,8 @@ def condition(specifications: Sequence[Specification], reading: str = "for") -> 
     """The rule of at most two thresholds on the axes under which specifications have a reading, or nothing where there is none.
 
     It holds at least 20, and at least 90 % of those that are not silent have the reading: on the even seeds, by which it is chosen, on the
-    odd ones and on all, where at least half are not silent, too. Chosen is the one that exceeds the 90 % by most specifications.
+    odd ones and on all, where at least half are not silent, too. Chosen is the one that exceeds the 90 % by most specifications,
+    of equals the one that holds fewest: a rule says nothing of settings that are silent.
     """
     if len(specifications) < LEAST_HELD:
         return ""
@@ -85,7 +86,7 @@ def condition(specifications: Sequence[Specification], reading: str = "for") -> 
         count, all_speaking = int((have[seeds] & held).sum()), int((speak[seeds] & held).sum())
         return 10 * count - 9 * all_speaking if all_speaking else -1
 
-    best = max(found, key=lambda name: (excess(found[name], "even"), found[name].sum()), default="")
+    best = max(found, key=lambda name: (excess(found[name], "even"), -found[name].sum()), default="")
     held = found.get(best)
     if held is None or min(excess(held, seeds) for seeds in have) < 0 or 2 * (speak["whole"] & held).sum() < held.sum():
         return ""
