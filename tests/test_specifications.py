@@ -234,6 +234,11 @@ def test_undecided_says_how_many_seeds_would_decide():
     assert decide(contrast("silent")).reason == "effect of silent; about 280 seeds would decide it"
     reason = decide(contrast("for"), listed(["for", "silent", "silent", "silent"])).reason
     assert reason == "effect of for; of 4 specifications 1 as claimed, 3 silent; about 280 seeds would decide half of them"
+    wide = Contrast("difference", 0.025, -0.5, 0.55, 100, 0, 0.1, "an effect", np.zeros(100))
+    both = [all_of(one=contrast("for"), two=contrast("for")), contrast("silent"), wide, wide]
+    assert decide(contrast("for"), [Specification({}, each, each, each) for each in both]).reason.endswith(
+        "about 280 seeds would decide half of them"
+    )
     at_border = Contrast("difference", 0.1, 0.0, 0.2, 100, 0, 0.1, "an effect", np.zeros(100))
     near = Contrast("difference", 0.1001, 0.0, 0.2, 100, 0, 0.1, "an effect", np.zeros(100))
     no_reference = equivalence(contrast("silent"), reference=0.1)
