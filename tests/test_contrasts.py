@@ -375,12 +375,13 @@ def test_the_power_of_superiority():
 def test_a_rule_without_power_is_not_used():
     rng = np.random.default_rng(8)
     a, b = rng.normal(size=(2, 100))
-    narrow, wide = (difference(scale * a, scale * b, delta=0.1, say=SAY) for scale in (0.1, 1.0))
+    narrow, wide = (difference(scale * a, scale * b, delta=0.1, say=SAY) for scale in (0.18, 0.3))
     table = power_table({"both": all_of(narrow=narrow, wide=wide), "alone": narrow, "same": equivalence(narrow, reference=1.0)}, draws=200)
     table = table.set_index("claim")
     assert list(table.index) == ["both: narrow", "both: wide", "both", "alone", "same"]
     assert dict(table["used"]) == {"both: narrow": True, "both: wide": False, "both": False, "alone": True, "same": True}
     assert table.loc["both", "power"] == pytest.approx(table.loc[["both: narrow", "both: wide"], "power"].sum() - 1)
+    assert 0 < table.loc["both", "power"] < table.loc["both: wide", "power"] < table.loc["both: narrow", "power"] < 1
     assert table.loc["alone", "true effect"] == 0.2 and table.loc["same", "true effect"] == 0 and table.loc["alone", "seeds"] == 100
     more = power_table({"wide": wide}, n=1000, factor=4.0, draws=20)
     assert more["used"].all() and more["seeds"].item() == 1000 and more["true effect"].item() == pytest.approx(0.4)
