@@ -18,7 +18,7 @@ from torch import Tensor
 
 from . import checks
 from .activations import slopes_of
-from .metric import pushforward
+from .metric import geometry
 from .networks import CkNetwork
 
 WIDEST = 12  # there are 2^d - 1 principal minors; above this width a sufficient condition is used in their place
@@ -139,8 +139,9 @@ def preimages(
     x = y + torch.cartesian_prod(*[line] * len(y)).reshape(-1, len(y))
     with torch.no_grad():
         for _ in range(iterations):
-            miss = net.coordinates(x)[-1] - y
-            move = torch.linalg.solve_ex(pushforward(net, x), miss)[0]
+            found = geometry(net, x)
+            miss = found.x[-1] - y
+            move = torch.linalg.solve_ex(found.P[0], miss)[0]
             move = move * (0.5 * reach / move.norm(dim=1, keepdim=True).clamp(min=1e-30)).clamp(max=1)  # far jumps off a fold line are cut
             x = (x - move).nan_to_num(reach, reach, -reach)
         x = x[(net.coordinates(x)[-1] - y).abs().amax(1) < tolerance]
