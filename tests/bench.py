@@ -515,7 +515,7 @@ def run(sizes: Sizes, quick: bool) -> dict:
     for group, same in zip(groups(sizes, "cpu"), on_gpu, strict=False):
         gpu = measure(same, sizes.rounds, "cuda") if same else {}
         record["groups"].append(recorded(group, measure(group, sizes.rounds, "cpu"), gpu))
-        print(f"\n{group.title}\n{speed.plain(speed.HEAD, speed.table(record['groups'][-1]))}", flush=True)
+        print(f"\n{group.title}\n{speed.plain(speed.head(record), speed.table(record['groups'][-1]))}", flush=True)
     for axis, what, steps, call, promised in CURVES:
         record["growth"].append(curve(axis, what, steps[: sizes.curve], call, promised, 3 * sizes.rounds))
     record["limits"] += map(exponent_limit, record["growth"])

@@ -12,12 +12,12 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from ... import plot
 from ..figures import described, listed
 
 RECORD = Path("riemlib/companion/book/speed.json")  #: in the repository
-HEAD = ("", "CPU", "times riemlib", "promise", "GPU")
 TOLD = """
 Measured in one run of `make bench`: competitors in turn, medians, float32. The column "times riemlib" says how many times as long as
 riemlib each takes on the CPU. These ratios carry over to other machines, the times do not. A promise is the least ratio that this project
@@ -35,10 +35,10 @@ def sources(root: Path) -> Iterator[tuple[str, str]]:
 
 def page(record: dict) -> str:
     """The page, in Markdown."""
-    parts = ["# Speed", TOLD.strip(), conditions(record)]
+    parts, columns = ["# Speed", TOLD.strip(), conditions(record)], head(record)
     for group in record["groups"]:
         notes = [f"{row['name']}: {row['note']}." for row in group["rows"] if row["note"]]
-        parts += [f"## {group['title']}", markdown(HEAD, table(group)), " ".join(notes)]
+        parts += [f"## {group['title']}", markdown(columns, table(group)), " ".join(notes)]
     parts += ["## Limits", markdown(LIMITS, limits(record["limits"]))]
     parts += ["## Growth", f"![{spoken(record['growth'])}](speed.svg)"]
     return "\n\n".join(filter(None, parts)) + "\n"
@@ -57,8 +57,13 @@ def conditions(record: dict) -> str:
 LIMITS = ("", "measured", "promise")
 
 
+def head(record: dict) -> tuple[str, ...]:
+    """The names of the columns of a group of competitors."""
+    return "", "CPU", "times riemlib", "promise", "GPU" if record["machine"]["gpu"] else "no GPU here"
+
+
 def table(group: dict) -> list[tuple[str, ...]]:
-    """The lines of a group of competitors, as in HEAD."""
+    """The lines of a group of competitors, as in `head`."""
     return [
         (row["name"], duration(row["cpu"]), ratio(row["ratio"]), promise(row["promise"], row["holds"]), duration(row["gpu"]))
         for row in group["rows"]
@@ -66,20 +71,20 @@ def table(group: dict) -> list[tuple[str, ...]]:
 
 
 def limits(rows: list[dict]) -> list[tuple[str, ...]]:
-    """The lines of the single numbers, as in LIMITS."""
+    """The lines of the single numbers, as in `LIMITS`."""
     return [(row["name"], f"{row['value']:.3g} {row['unit']}".strip(), promise(row["promise"], row["holds"])) for row in rows]
 
 
 def duration(seconds: float | None) -> str:
-    """A time with three digits and its unit.
+    """A time with three digits and its unit, which a line does not part.
 
-    >>> duration(0.0026123), duration(7.5e-06), duration(None)
-    ('2.61 ms', '7.5 µs', '–')
+    >>> duration(0.0026123).split(), duration(7.5e-06).split(), duration(None)
+    (['2.61', 'ms'], ['7.5', 'µs'], '–')
     """
     if seconds is None:
         return "–"
     unit, size = next((each for each in (("s", 1.0), ("ms", 1e-3)) if seconds >= each[1]), ("µs", 1e-6))
-    return f"{float(f'{seconds / size:.3g}'):g} {unit}"
+    return f"{float(f'{seconds / size:.3g}'):g}\N{NO-BREAK SPACE}{unit}"
 
 
 def ratio(value: float | None) -> str:
@@ -114,14 +119,16 @@ def plain(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 def growth(curves: list[dict]) -> Figure:
     """Time against size, a panel for each of points, depth, width, networks: what was measured, and overhead + factor × size^exponent."""
-    fig, axes = plot.figure(1, len(curves), width=9.6, height=2.8)
-    for ax, curve in zip(axes[0], curves, strict=True):
+    fig, axes = plot.figure(2, 2, width=7.2, height=5.2)
+    for ax, curve in zip(axes.flat, curves, strict=True):
         sizes = np.array(curve["sizes"])
         fine = np.geomspace(sizes[0], sizes[-1], 100)
         ax.plot(fine, curve["overhead"] + curve["factor"] * fine ** curve["exponent"], color=plot.GREY, ls="--", label="fitted")
         ax.plot(sizes, curve["seconds"], "o", color=plot.CLASSES[0], ms=5, label="measured (median)")
-        ax.set(xscale="log", yscale="log", xlabel=curve["axis"], title=f"{curve['what']}\nexponent {curve['exponent']:.2f}")
-    axes[0, 0].set_ylabel("time (s)")
+        ax.set(xscale="log", yscale="log", xlabel=curve["axis"], title=f"{curve['what']}: exponent {curve['exponent']:.2f}")
+        ax.set_xticks(sizes[::2], [f"{size}" for size in sizes[::2]])
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.set_ylabel("time (s)")
     axes[0, 0].legend()
     return described(fig, spoken(curves))
 
