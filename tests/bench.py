@@ -509,7 +509,8 @@ def versions() -> dict[str, str]:
 def run(sizes: Sizes, quick: bool) -> dict:
     """Measures everything and prints each table as soon as it is there."""
     record = {"date": datetime.date.today().isoformat(), "machine": machine(), "versions": versions()}
-    record |= {"threads": torch.get_num_threads(), "quick": quick, "groups": [], "limits": [*memory_limits(sizes)], "growth": []}
+    record |= {"threads": torch.get_num_threads(), "load": os.getloadavg()[0], "quick": quick, "groups": [], "growth": []}
+    record["limits"] = [*memory_limits(sizes)]
     print(speed.conditions(record), flush=True)
     on_gpu = groups(sizes, "cuda") if torch.cuda.is_available() else repeat(None)
     for group, same in zip(groups(sizes, "cpu"), on_gpu, strict=False):

@@ -64,6 +64,11 @@ def test_without_a_gpu_its_column_is_empty(measured):
     assert "GPU: no GPU here" in speed.conditions(measured[0]) and speed.head(measured[0])[-1] == "no GPU here"
 
 
+def test_a_busy_machine_is_named(measured):
+    assert "Other work ran beside it (load 1.5)" in speed.conditions({**measured[0], "load": 1.5})
+    assert "Other work" not in speed.conditions({**measured[0], "load": 0.3})
+
+
 def test_tiny_sizes_are_not_published(capsys):
     with pytest.raises(SystemExit):
         bench.main(["--quick", "--publish"])

@@ -1,7 +1,8 @@
 """The page "Speed" of the book: the table and the figure of growth, from what `make bench PUBLISH=1` measured and left in speed.json.
 
-A record holds: date, machine, versions, threads, whether its sizes were tiny (`quick`); `groups`, tables of competitors; `limits`, single
-numbers with what is promised of them; `growth`, times against sizes with a fitted exponent. Times are medians in seconds.
+A record holds: date, machine, versions, threads, the load of the machine before, whether its sizes were tiny (`quick`); `groups`, tables of
+competitors; `limits`, single numbers with what is promised of them; `growth`, times against sizes with a fitted exponent. Times are medians
+in seconds.
 """
 
 import io
@@ -18,6 +19,7 @@ from ... import plot
 from ..figures import described, listed
 
 RECORD = Path("riemlib/companion/book/speed.json")  #: in the repository
+BUSY = 0.5  #: a load of the machine above which times are not to be trusted: threads wait for each other
 TOLD = """
 Measured in one run of `make bench`: competitors in turn, medians, float32. The column "times riemlib" says how many times as long as
 riemlib each takes on the CPU. These ratios carry over to other machines, the times do not. A promise is the least ratio that this project
@@ -49,7 +51,8 @@ def conditions(record: dict) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     machine = record["machine"]
     where = f"{machine['processor']}, {machine['cores']} cores, {record['threads']} threads; GPU: {machine['gpu'] or 'no GPU here'}"
-    return f"{record['date']}. {where}. {versions}." + (" Tiny sizes: no measurement." if record["quick"] else "")
+    warned = f" Other work ran beside it (load {record['load']:.1f}): measure again without." if record["load"] > BUSY else ""
+    return f"{record['date']}. {where}. {versions}." + warned + (" Tiny sizes: no measurement." if record["quick"] else "")
 
 
 # Tables.
