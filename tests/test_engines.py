@@ -272,7 +272,7 @@ def test_the_metric_of_the_loop_is_that_of_automatic_differentiation(case):
     net = network(**case)
     for n in (1, 64, 150):
         x = points(n, net.widths[0])
-        found = engines.sweep(net, x.mT.contiguous(), ("x", "P", "g"))
+        found = engines.sweep(net, x, ("x", "P", "g"))
         assert error(found["x"], coordinates(net, x)) < EXACT
         assert error(found["P"], pushforwards(net, x)) < EXACT
         assert error(found["g"], metrics(net, x)) < EXACT
@@ -281,16 +281,16 @@ def test_the_metric_of_the_loop_is_that_of_automatic_differentiation(case):
 def test_the_metric_of_a_part_of_a_network_starts_at_its_state():
     net = network(widths=[2] * 6, order=2, step=0.6)
     state = net.states(points(70, 2))[2].detach()
-    found = engines.sweep(net[2:], state.mT.contiguous(), ("P",))["P"]
+    found = engines.sweep(net[2:], state, ("P",))["P"]
     assert error(found, pushforwards(net, points(70, 2))[2:]) < EXACT
     for lowest in (1, 3):
-        (P,) = engines.sweep(net[2:], state.mT.contiguous(), ("P",), lowest)["P"]
+        (P,) = engines.sweep(net[2:], state, ("P",), lowest)["P"]
         assert error([P], [pushforwards(net, points(70, 2))[2 + lowest]]) < EXACT
 
 
 def test_the_loop_is_faster_than_it_takes_to_notice():
     """A second call compiles nothing."""
-    net, x = network(widths=[2] * 6), points(100, 2).mT.contiguous()
+    net, x = network(widths=[2] * 6), points(100, 2)
     engines.sweep(net, x, ("g",))
     start = time.perf_counter()
     engines.sweep(net, x, ("g",))
