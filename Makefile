@@ -36,8 +36,8 @@ test: lint speed  ## everything CI checks: lint, types, tests, the committed not
 	$(PY) -m pytest -q -m 'not speed' -n $(CORES) --dist loadscope --nbval-lax --nbval-current-env --nbval-cell-timeout=600 \
 		tests $(TESTED)/quick/[0-9]*.ipynb
 
-check: lint speed  ## lint, types and tests, without the notebooks and the browser
-	OMP_NUM_THREADS=1 $(PY) -m pytest -q -m 'not speed and not browser' -n $(CORES)
+check: lint speed  ## lint, types and tests, without notebooks, browser and slow tests
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q -m 'not speed and not browser and not slow' -n $(CORES)
 
 .PHONY: lint speed
 lint: install

@@ -13,7 +13,7 @@ import riemlib as rl
 from riemlib.companion.book import pages, speed
 from riemlib.companion.provenance import ROOT
 
-pytestmark = pytest.mark.usefixtures("untyped")
+pytestmark = [pytest.mark.usefixtures("untyped"), pytest.mark.slow]
 
 TINY = bench.Sizes(plane=200, wide=20, networks=2, updates=10, rounds=1, reduced=1_000, images=1, curve=3)
 
