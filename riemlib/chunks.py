@@ -38,8 +38,8 @@ def geometry_in_chunks(
 def bytes_per_point(net: CkNetwork, item: int = 4) -> int:
     """Memory of one point of a chunk, in bytes, where a number takes `item`: 4 in float32, 8 in float64.
 
-    The states, slopes, P and g of every layer, twice, because a loop still holds one chunk while it asks for the next; and fourteen tensors of
-    the size of the largest P or g for the work on one layer.
+    The states, slopes, P and g of every layer, twice, because a loop still holds one chunk while it asks for the next; and fourteen
+    tensors of the size of the largest P or g for the work on one layer.
     """
     out, sizes = net.widths[-1], [entries * width for entries, width in zip(net.entries, net.widths, strict=True)]
     kept = sum(size * (3 + out + size) for size in sizes) + out * out
