@@ -40,6 +40,8 @@ def kernel() -> Any:
     """The compiled loop, a module. None where numba cannot be imported: a warning says so once."""
     try:
         from . import _fused
+
+        _fused.start_generator(np.empty(625, np.uint32), np.uint32(0))  # a small function: does it compile?
     except Exception as reason:  # a missing or broken numba or LLVM fails in many ways
         warnings.warn(
             f"numba cannot be used here ({type(reason).__name__}: {reason}); torch computes instead", RuntimeWarning, stacklevel=2

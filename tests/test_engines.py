@@ -223,18 +223,31 @@ def test_ctrl_c_ends_it_within_a_second(threads):
 # Which engine serves.
 
 
-def test_where_numba_is_missing_torch_trains_and_a_warning_says_so_once(monkeypatch):
-    expected = rl.fit(network(widths=[2] * 4), SAMPLE, seeds=[1], engine="torch", **SETTINGS)
+def missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "riemlib._fused", None)
     monkeypatch.delattr(rl, "_fused", raising=False)
+
+
+def broken(monkeypatch):
+    def refuse(*arguments):
+        raise RuntimeError("no LLVM here")
+
+    monkeypatch.setattr(engines.kernel(), "start_generator", refuse)
+
+
+@pytest.mark.parametrize("fault", [missing, broken])
+def test_where_numba_cannot_be_used_torch_trains_and_a_warning_says_so_once(fault, monkeypatch):
+    expected = rl.fit(network(widths=[2] * 4), SAMPLE, seeds=[1], engine="torch", **SETTINGS)
+    fault(monkeypatch)
     engines.kernel.cache_clear()
     try:
         with pytest.warns(RuntimeWarning, match="numba cannot be used here") as said:
             found = rl.fit(network(widths=[2] * 4), SAMPLE, seeds=[1], **SETTINGS)
         assert len(said) == 1 and torch.equal(found.loss, expected.loss)
         with warnings.catch_warnings():
-            warnings.simplefilter("error")
+            warnings.simplefilter("error", RuntimeWarning)
             rl.fit(network(widths=[2] * 4), SAMPLE, seeds=[1], **SETTINGS)
+            rl.geometry(network(widths=[2] * 4), SAMPLE.x)
         with pytest.raises(ValueError, match="engine is 'fused'"):
             rl.fit(network(widths=[2] * 4), SAMPLE, seeds=[1], engine="fused", **SETTINGS)
     finally:

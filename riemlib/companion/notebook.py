@@ -76,8 +76,8 @@ def decide(id: str, verdict: Verdict, evidence: Mapping, protocol: str = "") -> 
 
 
 THIS_MACHINE = (
-    "These are the networks of this machine. Training makes the rounding of another processor grow, so the same seed ends in another network "
-    "there, and another seed may be drawn."
+    "These are the networks of this machine. Training makes the rounding of another processor grow. So there the same seed ends in another "
+    "network, and another seed may be drawn."
 )
 
 
