@@ -418,7 +418,7 @@ def train(flat, moments, minibatches, points, network, rates, done, momentum, lo
 
 @compiled
 def sweep(first, dim, W, lines, lowest, A, kind, number, width, x, P, g, start, stop):
-    """Coordinates, pushforwards and metrics at every layer, for the points `start` to `stop`, at least `BLOCK` of them.
+    """Coordinates, pushforwards and metrics at every layer, for the points `start` to `stop`, which is at least `BLOCK`.
 
     first: the state at layer 0, (n, entries × dim). Written, where they are not empty: x (L + 1, D, n); P (layers, D, entries × D, n) at
     the layers from `lowest` on, or at this layer alone; and g (L + 1, entries × D, entries × D, n). The last block ends with the last

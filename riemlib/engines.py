@@ -264,7 +264,7 @@ def sweep(net: CkNetwork, first: Tensor, want: tuple[str, ...], lowest: int = 0)
     W, layers = np.where(t.where < 0, 0, flat[t.where]).astype(real), range(lowest, L + 1 if lowest == 0 else lowest + 1)
     shapes = {"x": (L + 1, D, padded), "P": (len(layers), D, total, padded), "g": (L + 1, total, total, padded)}
     out = {name: torch.empty(shape if name in want else (0, *shape[1:]), dtype=first.dtype, device="cpu") for name, shape in shapes.items()}
-    arrays, blocks = [array.numpy() for array in out.values()], padded // block
+    arrays, blocks = [array.numpy() for array in out.values()], -(-padded // block)
     threads = max(1, min(torch.get_num_threads(), blocks, padded * L * (D**3 + 50 * D) // SMALL))
     ends = [*(blocks * i // threads * block for i in range(threads)), padded]
 
@@ -282,7 +282,9 @@ def sweep(net: CkNetwork, first: Tensor, want: tuple[str, ...], lowest: int = 0)
 
     def cut(name: str, array: Tensor, l: int) -> Tensor:
         """Without the zeros that fill up widths, entries and points."""
-        e, d, array = net.entries[l], net.widths[l], array[..., :n]
+        e, d, array = net.entries[l], net.widths[l], array if n == padded else array[..., :n]
+        if (e, d) == (entries, D) and net.widths[-1] == D:  # there are none
+            return array.movedim(-1, 0)
         if name == "x":
             return array[:d].mT
         if name == "P":

@@ -309,3 +309,15 @@ def test_the_loop_is_faster_than_it_takes_to_notice():
     start = time.perf_counter()
     engines.sweep(net, x, ("g",))
     assert time.perf_counter() - start < 0.5
+
+
+@pytest.mark.parametrize("n", [64, 65, 127, 129, 1000])
+def test_threads_share_the_points_without_leaving_one_out(n, monkeypatch):
+    """Spans of any length, the last one shorter than a block: to the bit what one thread computes."""
+    net, x = network(widths=[2] * 4), points(n, 2)
+    alone = engines.sweep(net, x, ("x", "P", "g"))
+    monkeypatch.setattr(engines, "SMALL", 1)
+    for threads in (2, 3):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        shared = engines.sweep(net, x, ("x", "P", "g"))
+        assert all(torch.equal(a, b) for name in alone for a, b in zip(alone[name], shared[name], strict=True))
