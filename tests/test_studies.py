@@ -90,7 +90,7 @@ def test_every_setting_of_a_condition_counts(tmp_path):
     """Each is part of what is trained, and of the name under which it is kept."""
     network = dict(order=0, depth=4, width=3, step=0.5, shared=True)
     changes = dict(network, data="annulus", points=50, turns=0.5, chart="polar", batch_size=10, updates=11, learning_rate=2e-2)
-    changes |= dict(optimiser="sgd", schedule="constant")
+    changes |= dict(optimiser="sgd", schedule="constant", positions="random")
     assert set(changes) == {f.name for f in dataclasses.fields(Condition)}
     conditions = [BASE, *(dataclasses.replace(BASE, **{name: value}) for name, value in changes.items())]
     result = study(tmp_path, *conditions, seeds=[0])
