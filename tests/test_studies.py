@@ -98,6 +98,14 @@ def test_every_setting_of_a_condition_counts(tmp_path):
     assert result.conditions == conditions
 
 
+def test_random_positions_are_those_of_the_training_points_and_curves_are_even():
+    """One draw for all conditions with as many points."""
+    random = dataclasses.replace(BASE, positions="random")
+    assert torch.equal(random.sample().x, rl.spiral(40, positions="random", dtype=torch.float32).x)
+    assert torch.equal(random.sample().position, dataclasses.replace(random, turns=0.5, order=2).sample().position)
+    assert torch.equal(random.sample(60).x, BASE.sample(60).x) and not torch.equal(random.sample().x, BASE.sample().x)
+
+
 @pytest.mark.parametrize(
     "settings, message",
     [

@@ -152,7 +152,7 @@ def as_text(todo: Sequence[Cell], found: Sequence[Mapping[str, torch.Tensor]], s
 
 def parsed(text: str) -> pd.DataFrame:
     """The tidy table: the settings of a cell, seed, error, the measures, and whether the network is at 0.0 % error. NaN where diverged."""
-    table = pd.read_csv(io.StringIO(text))
+    table = pd.read_csv(io.StringIO(text), dtype={"turns": float, "rate": float})
     return table.assign(solved=table["error"] == 0)
 
 
