@@ -1,6 +1,7 @@
 """The multiverse: its settings, a table that is the same to the bit whoever computes it, resumed after a kill, and that of today's code."""
 
 import dataclasses
+import functools
 import gzip
 import json
 import os
@@ -18,7 +19,9 @@ from riemlib import curves
 from riemlib.__main__ import main
 from riemlib.companion import multiverse, shards, studies
 from riemlib.companion.contrasts import LEAST_SOLVED
+from riemlib.companion.figures import protocol
 from riemlib.companion.multiverse import AXES, BASE, MEASURES, SEEDS, Cell
+from riemlib.companion.specifications import specifications
 
 TINY = {"turns": (0.75,), "depth": (6,), "rate": (1.0,), "updates": (12,), "optimiser": ("adam", "sgd")}
 FIRST = {name: values[0] for name, values in TINY.items()}
@@ -257,6 +260,41 @@ def test_the_mixed_network_is_compared_with_c1_in_success():
 
     assert found(20, 2).reading == "against" and found(20, 2).estimate == pytest.approx(-0.9)
     assert found(2, 20).reading == "silent" and found(2, 20).reference < LEAST_SOLVED and found(15, 15).estimate == 0
+
+
+# The figures.
+
+
+@pytest.mark.usefixtures("untyped")
+def test_a_specification_curve_is_sorted_and_has_the_settings_of_each_effect_below_it():
+    shifts = {1.5: 0.0, 0.75: 2.0, 1.0: 1.0, 1.25: -1.0}
+    tables = [rows(["log_roughness"], C0_300_1000=shift).assign(turns=turns, optimiser="sgd") for turns, shift in shifts.items()]
+    contrast = functools.partial(multiverse.rougher, network="C1")
+    specs = specifications(pd.concat(tables), ["turns", "optimiser"], contrast)
+    fig = protocol.specification_curve(specs, {"turns": 1.0}, ylabel="C0 over C1", title="Roughness")
+    above, below = fig.axes
+    dots = {name: next(line for line in above.lines if line.get_color() == colour) for name, colour in protocol.READINGS.items()}
+    assert {name: list(line.get_xdata()) for name, line in dots.items()} == {"against": [0], "absent": [1], "for": [2, 3], "silent": []}
+    assert np.log(dots["for"].get_ydata()) == pytest.approx([1, 2]) and np.log(dots["against"].get_ydata()) == pytest.approx([-1])
+    marks = {label.get_text(): list(line.get_xdata()) for label, line in zip(below.get_yticklabels(), below.lines, strict=False)}
+    assert marks["turns 0.75"] == [3] and marks["turns 1.25"] == [0]
+    (arrow,) = above.texts
+    assert arrow.get_text() == "base" and arrow.xyann[0] == 2
+    alt = fig._repr_mimebundle_()[1]["image/png"]["alt"]
+    assert "2 for, 1 against, 1 absent, 0 silent" in alt and "number 3 in this order and reads for" in alt
+
+
+@pytest.mark.usefixtures("untyped")
+def test_a_success_curve_is_sorted_by_the_first_network():
+    table = pd.concat(
+        [rows(["log_gap"]).assign(turns=turns, solved=lambda t, k=k: t["seed"] < k) for turns, k in ((0.5, 5), (1.0, 20), (1.5, 0))]
+    )
+    table.loc[table["network"] == "C2", "solved"] = True
+    table = table[(table["batch_size"] == 300) & (table["points"] == 1000)]
+    above, below = protocol.success_curve(table, ["turns"], {"turns": 0.5}, networks=["C1", "C2"], title="Success").axes
+    share = {line.get_label(): list(line.get_ydata()) for line in above.lines}
+    assert share["C1"] == [0, 0.25, 1] and share["C2"] == [1, 1, 1] and above.texts[0].xyann[0] == 1
+    assert [list(line.get_xdata()) for line in below.lines[:3]] == [[1], [2], [0]]
 
 
 # The command.
