@@ -126,4 +126,4 @@ def _settings(ax, settings: pd.DataFrame) -> None:
     ax.set(yticks=range(len(labels)), ylim=(len(labels) - 0.5, -0.5), xlim=(-1.5, len(settings) + 0.5))
     ax.set_yticklabels(labels)
     ax.tick_params(axis="y", length=0)
-    ax.set_xlabel("settings, sorted by the effect above")
+    ax.set_xlabel("settings, in the order of the panel above")
