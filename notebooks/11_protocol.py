@@ -208,7 +208,8 @@ pd.DataFrame(rows).set_index("comparison")
 # ## The power of the rules
 #
 # A rule that rarely finds an effect that is there should not decide. The power is the share of samples that read *for* where the true effect is twice
-# the smallest effect of interest (for a statement of no difference: where there is none). The samples are drawn with the spread that the networks of
+# the smallest effect of interest (for a statement of no difference: where there is none). Where the true effect is just the smallest of interest, an
+# interval above it is rare with any number of seeds, as it should be. The samples are drawn with the spread that the networks of
 # the base show. No rule with a power below 80 % is used at the base. The settings of the multiverse have 20 seeds. Where the power is low there, many
 # of them are silent, and a silent setting counts for neither side.
 

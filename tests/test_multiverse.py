@@ -200,6 +200,14 @@ def test_the_committed_table_is_complete_and_small(committed):
     assert diverged.mean() < 0.1 and committed.loc[~diverged, list(MEASURES)].notna().mean().min() > 0.99
 
 
+def test_the_published_page_shows_the_committed_table(committed):
+    """The digest of a notebook has the code that it uses, and not this file of data."""
+    page = shards.ROOT / "notebooks" / "11_protocol.ipynb"
+    if not page.exists():
+        pytest.skip("11_protocol is not published yet")
+    assert f"code {multiverse.described()['code']}" in page.read_text(), "11_protocol shows another table: make paper, make publish"
+
+
 # The check of the table.
 
 
