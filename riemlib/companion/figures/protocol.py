@@ -56,7 +56,8 @@ def specification_curve(specifications: Sequence[Specification], base: Mapping[s
     fig.legend(handles=handles, loc="outside lower center", ncols=3)
     counts = ", ".join(f"{readings.count(name)} {name}" for name in READINGS)
     where = f" The base is number {at + 1} in this order and reads {readings[at]}." if at is not None else ""
-    alt = f"{title}. {ylabel[0].upper()}{ylabel[1:]} under {len(effects)} settings, sorted: from {show(middle[0])} to {show(middle[-1])}; {counts}.{where}"
+    sizes = f"under {len(effects)} settings, sorted: from {show(middle[0])} to {show(middle[-1])}"
+    alt = f"{title}. {ylabel[0].upper()}{ylabel[1:]} {sizes}; {counts}.{where}"
     return described(fig, f"{alt} Rows of dots below tell the settings: {listed(settings)}.")
 
 
