@@ -9,6 +9,7 @@ JOBS ?= $(if $(filter quick,$(PROFILE)),$(CORES),$(if $(filter 1,$(CORES)),1,2))
 ifeq ($(origin VENV),undefined)
 VENV := .venv
 INSTALLED := .venv/.installed
+COMPETITORS := .venv/.bench
 endif
 
 PY := $(VENV)/bin/python
@@ -38,8 +39,8 @@ test: lint speed  ## everything CI checks: lint, types, tests, the committed not
 	$(PY) -m pytest -q -m 'not speed' -n $(CORES) --dist loadscope --nbval-lax --nbval-current-env --nbval-cell-timeout=600 \
 		tests $(TESTED)/quick/[0-9]*.ipynb
 
-check: lint speed  ## lint, types and tests, without the notebooks and the browser
-	OMP_NUM_THREADS=1 $(PY) -m pytest -q -m 'not speed and not browser' -n $(CORES)
+check: lint speed  ## lint, types and tests, without notebooks, browser and slow tests
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q -m 'not speed and not browser and not slow' -n $(CORES)
 
 .PHONY: lint speed
 lint: install
@@ -57,8 +58,8 @@ site: install  ## the committed notebooks as a book in build/site
 	$(PY) -m riemlib.companion.book build/site
 	@echo "to read: build/site/index.html"
 
-bench: install  ## speed, peers side by side
-	$(PY) tests/bench.py
+bench: install $(COMPETITORS)  ## speed, riemlib and its competitors side by side (PUBLISH=1: for maintainers, also as a page of the book)
+	$(PY) tests/bench.py $(if $(PUBLISH),--publish)
 
 clean:  ## removes build/ and .venv
 	rm -rf build .venv
@@ -73,3 +74,8 @@ install: $(INSTALLED)
 	@.venv/bin/python -P riemlib/companion/install.py requirements.lock
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
+
+# JAX, for `make bench` alone, at versions that leave those of the lock as they are.
+.venv/.bench: $(INSTALLED)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-build-isolation --constraint requirements.lock -e '.[bench]' \
+		&& touch $@ || echo "JAX could not be installed; the table goes without it"

@@ -67,7 +67,7 @@ elongation = {i: geometry.balls(1.0)[0].condition_number.sqrt() for i, geometry 
 medians = {i: float(ratio.median()) for i, ratio in elongation.items()}
 drawn = min(least, key=medians.get)
 net, data = run.networks[drawn].requires_grad_(False), geometries[drawn]
-print(f"seed {run.seeds[drawn]}: error {float(run.error[drawn]):.1%}; "
+print(f"seed {run.seeds[drawn]} on this machine: error {float(run.error[drawn]):.1%}; "
       f"{int(run.solved.sum())} of {seeds} seeds reach 0.0 %")
 print(f"axes of the balls at the input, median ratio: {medians[drawn]:.1f}; "
       f"over the {len(least)} best seeds {min(medians.values()):.1f} to {max(medians.values()):.1f}")

@@ -91,7 +91,7 @@ def figure_2(letter, condition):
     error = float((net(sample.x).argmax(1) != sample.label).float().mean())
     assert abs(error - float(networks.error[networks.typical()])) < 1e-6  # the error that training found, counted again
     share = f"{solved} of {seeds} seeds reach 0.0 %"
-    title = f"Figure 2{letter}: {condition.network}, seed {seed}, error {error:.1%} ({share})"
+    title = f"Figure 2{letter}: {condition.network}, seed {seed} on this machine, error {error:.1%} ({share})"
     fig = section7.untangling(net, sample, curve=curve, title=title)
     figures.save(fig, f"figure_2{letter}_{condition.network}")
     plt.show()

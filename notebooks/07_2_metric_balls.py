@@ -68,7 +68,7 @@ print(f"median ratio of the axes: {medians[drawn]:.1f} in the run drawn; in the 
 
 # %%
 radius = share * float(torch.cdist(data.x[-1], data.x[-1]).max())
-which = f"C1, seed {run.seeds[drawn]}, error {float(run.error[drawn]):.1%}"
+which = f"C1, seed {run.seeds[drawn]} on this machine, error {float(run.error[drawn]):.1%}"
 print(f"radius of the balls: {radius:.3f} in output units")
 
 # %% [markdown]

@@ -102,7 +102,7 @@ sample, curve = base.sample(), base.sample(5 * base.points)
 def figure_4(letter, batch):
     net = study.trained(replace(base, batch_size=batch)).network(drawn)
     error = select(pair, batch_size=batch, seed=drawn)["error"].item()
-    title = f"Figure 4{letter}: batch {batch}, C1, seed {drawn}, error {error:.1%}"
+    title = f"Figure 4{letter}: batch {batch}, C1, seed {drawn} on this machine, error {error:.1%}"
     fig = section7.layers(net, sample, curve=curve, title=title)
     figures.save(fig, f"figure_4{letter}_batch_{batch}")
     plt.show()

@@ -186,12 +186,13 @@ def pull_back(C, u, apart, Z, T, slope, W, lines, A, l, width):
                 for i in range(size):
                     C[to + i] += a * C[source + i]
     a = A[l, 0, 0]
-    for c in range(U(len(width))):  # u_0 = A_00 u_0 + W^T Z
+    for c in range(U(0), U(len(width)), U(2)):  # u_0 = A_00 u_0 + W^T Z, for two components at a time
         for i in range(U(BLOCK)):
-            total = a * C[u + c * U(BLOCK) + i]
+            one, two = a * C[u + c * U(BLOCK) + i], a * C[u + (c + U(1)) * U(BLOCK) + i]
             for r in range(U(len(width))):
-                total += W[w + r * U(len(width) + 1) + c] * Z[r * U(BLOCK) + i]
-            C[u + c * U(BLOCK) + i] = total
+                one += W[w + r * U(len(width) + 1) + c] * Z[r * U(BLOCK) + i]
+                two += W[w + r * U(len(width) + 1) + c + U(1)] * Z[r * U(BLOCK) + i]
+            C[u + c * U(BLOCK) + i], C[u + (c + U(1)) * U(BLOCK) + i] = one, two
 
 
 @inlined
@@ -416,21 +417,26 @@ def train(flat, moments, minibatches, points, network, rates, done, momentum, lo
 
 
 @compiled
-def sweep(first, W, lines, lowest, A, kind, number, width, x, P, g, start, stop):
-    """Coordinates, pushforwards and metrics at every layer, for the points `start` to `stop`, at least `BLOCK` of them.
+def sweep(first, dim, W, lines, lowest, A, kind, number, width, x, P, g, start, stop):
+    """Coordinates, pushforwards and metrics at every layer, for the points `start` to `stop`, which is at least `BLOCK`.
 
-    first: the state at layer 0, (entries × D, n). Written, where they are not empty: x (L + 1, D, n); P (layers, D, entries × D, n) at the
-    layers from `lowest` on, or at this layer alone; and g (L + 1, entries × D, entries × D, n). The last block ends with the last point,
-    so it may overlap the one before.
+    first: the state at layer 0, (n, entries × dim). Written, where they are not empty: x (L + 1, D, n); P (layers, D, entries × D, n) at
+    the layers from `lowest` on, or at this layer alone; and g (L + 1, entries × D, entries × D, n). The last block ends with the last
+    point, so it may overlap the one before.
     """
     L, entries, D, size, real = A.shape[0], A.shape[1], len(width), A.shape[1] * len(width) * BLOCK, first.dtype
     layer, row = size + D * BLOCK + PAD, D * BLOCK + PAD
-    T, F, Z, C = np.zeros((L + 1) * layer, real), np.zeros(D * BLOCK, real), np.zeros(D * BLOCK, real), np.zeros(entries * D * row, real)
+    T, F, Z, C = (
+        np.zeros((L + 1) * layer, real),
+        np.zeros(D * BLOCK, real),
+        np.zeros(max(D, 4) * BLOCK, real),
+        np.zeros(entries * D * row, real),
+    )
     for block in range(start, stop, BLOCK):
         at = min(block, stop - BLOCK)
-        for c in range(entries * D):
-            for i in range(U(BLOCK)):
-                T[U(c * BLOCK) + i] = first[U(c), U(at) + i]
+        for c in range(first.shape[1]):
+            for i in range(BLOCK):
+                T[(c // dim * D + c % dim) * BLOCK + i] = first[at + i, c]
         forward(T, F, W, lines, A, kind, number, width)
         C[:] = 0
         for r in range(D):  # the covectors dx, the rows of the identity
@@ -455,17 +461,28 @@ def sweep(first, W, lines, lowest, A, kind, number, width, x, P, g, start, stop)
 
 @compiled
 def gram(C, Z, g, l, at, width):
-    """g = P^T P for a block, from P in C: its entries, in each of them its rows, in each of these its components (Eq. 10)."""
-    l, at, D, row = U(l), U(at), U(len(width)), U(len(width) * BLOCK + PAD)
-    for a in range(U(g.shape[1])):
-        first = a // D * D * row + a % D * U(BLOCK)
-        for c in range(a + U(1)):
-            second = c // D * D * row + c % D * U(BLOCK)
+    """g = P^T P for a block, from P in C: its entries, in each of them its rows, in each of these its components (Eq. 10).
+
+    Four products at a time, for what is read twice is read once. Z takes them first: with g among its arrays the compiler would take the
+    points of the inner loop one by one.
+    """
+    l, at, D = U(l), U(at), U(len(width))
+    for a in range(U(0), U(g.shape[1]), U(2)):
+        first = a // D * D * U(len(width) * BLOCK + PAD) + a % D * U(BLOCK)
+        for c in range(U(0), a + U(1), U(2)):
+            second = c // D * D * U(len(width) * BLOCK + PAD) + c % D * U(BLOCK)
             for i in range(U(BLOCK)):
-                total = C[first + i] * C[second + i]
-                for r in range(U(1), U(len(width))):
-                    total += C[first + r * U(len(width) * BLOCK + PAD) + i] * C[second + r * U(len(width) * BLOCK + PAD) + i]
-                Z[i] = total  # two loops: with g among its arrays the compiler takes the points of the first one by one
-            for i in range(U(BLOCK)):
-                g[l, a, c, at + i] = Z[i]
-                g[l, c, a, at + i] = Z[i]
+                p, q, r, s = C[first + i], C[first + U(BLOCK) + i], C[second + i], C[second + U(BLOCK) + i]
+                pr, ps, qr, qs = p * r, p * s, q * r, q * s
+                for k in range(U(1), U(len(width))):
+                    o = k * U(len(width) * BLOCK + PAD) + i
+                    p, q, r, s = C[first + o], C[first + U(BLOCK) + o], C[second + o], C[second + U(BLOCK) + o]
+                    pr, ps, qr, qs = pr + p * r, ps + p * s, qr + q * r, qs + q * s
+                Z[i], Z[U(BLOCK) + i], Z[U(2 * BLOCK) + i], Z[U(3 * BLOCK) + i] = pr, ps, qr, qs
+            for j in range(U(4)):
+                row, column = a + j // U(2), c + j % U(2)
+                for i in range(U(BLOCK)):
+                    g[l, row, column, at + i] = Z[j * U(BLOCK) + i]
+                if a != c:
+                    for i in range(U(BLOCK)):
+                        g[l, column, row, at + i] = Z[j * U(BLOCK) + i]

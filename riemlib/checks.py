@@ -121,6 +121,19 @@ def is_true_or_unknown(condition: Tensor) -> bool:
         raise
 
 
+def is_plain(value: Tensor) -> bool:
+    """Whether this is a tensor with numbers on the CPU, not the stand-in of one in a transform of torch.func or in torch.compile."""
+    transformed = torch._C._functorch.peek_interpreter_stack() is not None or torch.compiler.is_compiling()
+    return type(value) is Tensor and value.device.type == "cpu" and not value.is_neg() and not transformed
+
+
+def _finite(value: Tensor) -> bool:
+    """Whether all numbers are finite, as far as they can be read. By numpy where it can: torch wakes threads that then wait busily."""
+    if is_plain(value):
+        return bool(np.isfinite(value.detach().numpy()).all())
+    return is_true_or_unknown(torch.isfinite(value).all())
+
+
 def tensor(name: str, value, shape: str) -> Tensor:
     """`value`, refused unless it is a dense float32 or float64 tensor of finite numbers. `shape` only says what is needed."""
     if not isinstance(value, Tensor):
@@ -129,7 +142,7 @@ def tensor(name: str, value, shape: str) -> Tensor:
         raise TypeError(f"{name} has the layout {value.layout}; a dense tensor {shape} is needed: {name}.to_dense()")
     if value.dtype not in (torch.float32, torch.float64):
         raise TypeError(f"{name} has dtype {value.dtype}; a tensor {shape} of torch.float32 or torch.float64 is needed")
-    if not is_true_or_unknown(torch.isfinite(value).all()):
+    if not _finite(value):
         raise ValueError(f"{name} holds a value that is not finite; finite numbers {shape} are needed")
     return value
 

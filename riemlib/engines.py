@@ -27,6 +27,7 @@ from .networks import CkNetwork
 
 WIDTHS = (2, 4, 8, 16)  #: for which the loop is compiled; a width between two of them is filled up with zeros
 WIDEST = WIDTHS[-1]
+SMALL = 2**20  #: products that one thread sweeps before a second one pays
 CHUNK = 0.2  #: seconds of computing between two looks at the keyboard and the progress bar
 #: Added to a seed, so that its minibatches are not drawn from the same numbers as its weights (the generator reads 32 bits)
 MINIBATCH_SEED_OFFSET = 2**31
@@ -39,6 +40,8 @@ def kernel() -> Any:
     """The compiled loop, a module. None where numba cannot be imported: a warning says so once."""
     try:
         from . import _fused
+
+        _fused.start_generator(np.empty(625, np.uint32), np.uint32(0))  # a small function: does it compile?
     except Exception as reason:  # a missing or broken numba or LLVM fails in many ways
         warnings.warn(
             f"numba cannot be used here ({type(reason).__name__}: {reason}); torch computes instead", RuntimeWarning, stacklevel=2
@@ -240,47 +243,48 @@ class _Part:
 
 def sweeps(net: CkNetwork, x: Tensor) -> bool:
     """Whether the compiled loop can sweep these points: nothing asks for a derivative, and no transform of torch looks on."""
-    plain = type(x) is Tensor and not (x.requires_grad and torch.is_grad_enabled()) and unpack_dual(x).tangent is None
-    return plain and x.dtype == net.weights[0].dtype and not _transformed() and serves(net, x.dtype, x.device)
-
-
-def _transformed() -> bool:
-    """Whether torch.func or torch.compile runs this code on stand-ins of tensors."""
-    return torch._C._functorch.peek_interpreter_stack() is not None or torch.compiler.is_compiling()
+    if not isinstance(x, Tensor) or not checks.is_plain(x) or (x.requires_grad and torch.is_grad_enabled()):
+        return False
+    return unpack_dual(x).tangent is None and x.dtype == net.weights[0].dtype and serves(net, x.dtype, net.weights[0].device)
 
 
 def sweep(net: CkNetwork, first: Tensor, want: tuple[str, ...], lowest: int = 0) -> dict[str, list[Tensor]]:
-    """Of the points `first`, the state at layer 0 (s_0, n): what `want` names of x, P and g at every layer, points first.
+    """Of the points `first`, the state at layer 0 (n, s_0): what `want` names of x, P and g at every layer, points first.
 
     x: (n, d_l). P: (n, d_L, s_l). g: (n, s_l, s_l). With `lowest` above 0 only P, at this layer. The threads that torch may use share the
     points.
     """
-    t, n, block = Tables(net, first.dtype), first.shape[1], kernel().BLOCK
-    D, L, entries, padded = len(t.width), len(net.weights), t.entries, max(first.shape[1], block)
+    t, n, block = Tables(net, first.dtype), first.shape[0], kernel().BLOCK
+    D, L, entries, padded = len(t.width), len(net.weights), t.entries, max(n, block)
     total, real = entries * D, t.stencils.dtype
-    given = first.detach().numpy().reshape(net.entries[0], net.widths[0], n)
-    state = given if given.shape == (entries, D, padded) else np.zeros((entries, D, padded), real)
-    state[: len(given), : given.shape[1], :n] = given
+    state = np.ascontiguousarray(first.detach().numpy())
+    if n < block:
+        state = np.concatenate([state, np.zeros((block - n, state.shape[1]), real)])
     flat = torch.cat([parameter.detach().flatten() for parameter in net.parameters()]).numpy()
     W, layers = np.where(t.where < 0, 0, flat[t.where]).astype(real), range(lowest, L + 1 if lowest == 0 else lowest + 1)
     shapes = {"x": (L + 1, D, padded), "P": (len(layers), D, total, padded), "g": (L + 1, total, total, padded)}
     out = {name: torch.empty(shape if name in want else (0, *shape[1:]), dtype=first.dtype, device="cpu") for name, shape in shapes.items()}
-    arrays, blocks = [array.numpy() for array in out.values()], padded // block
-    threads = max(1, min(torch.get_num_threads(), blocks // 16))
+    arrays, blocks = [array.numpy() for array in out.values()], -(-padded // block)
+    threads = max(1, min(torch.get_num_threads(), blocks, padded * L * (D**3 + 50 * D) // SMALL))
     ends = [*(blocks * i // threads * block for i in range(threads)), padded]
 
     def some(span: tuple[int, int]) -> None:
-        kernel().sweep(state.reshape(total, padded), W, t.lines, lowest, *t.arguments, *arrays, *span)
+        kernel().sweep(state, net.widths[0], W, t.lines, lowest, *t.arguments, *arrays, *span)
 
-    if threads == 1:
-        some((0, padded))
+    spans = list(pairwise(ends))
+    if threads > 1:
+        with ThreadPoolExecutor(threads - 1) as pool:
+            others = pool.map(some, spans[1:])
+            some(spans[0])
+            list(others)
     else:
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(some, pairwise(ends)))
+        some(spans[0])
 
     def cut(name: str, array: Tensor, l: int) -> Tensor:
         """Without the zeros that fill up widths, entries and points."""
-        e, d, array = net.entries[l], net.widths[l], array[..., :n]
+        e, d, array = net.entries[l], net.widths[l], array if n == padded else array[..., :n]
+        if (e, d) == (entries, D) and net.widths[-1] == D:  # there are none
+            return array.movedim(-1, 0)
         if name == "x":
             return array[:d].mT
         if name == "P":

@@ -166,8 +166,9 @@ def _swept(net, x, output_metric, layer: int, differentiable: bool, *, pushforwa
 def _compiled(net, x, output_metric, layer: int, *, pushforwards: bool, metrics: bool) -> Geometry:
     """The same by the compiled loop, which multiplies P^T P on its way; any other output metric is multiplied here."""
     euclidean = output_metric is None
-    want = (["x"] if metrics else []) + (["P"] if pushforwards or not euclidean else []) + (["g"] if metrics and euclidean else [])
-    found = engines.sweep(net, torch.cat(net.first_state(x)), tuple(want), layer)
+    of_layers = metrics and (pushforwards or not euclidean)  # not where only P of one layer is wanted, or g alone
+    want = ["x"] * of_layers + ["P"] * (pushforwards or not euclidean) + ["g"] * (metrics and euclidean)
+    found = engines.sweep(net, checks.points(x, net.entries[0] * net.widths[0], like=net.weights[0]), tuple(want), layer)
     if euclidean or not metrics:
         return Geometry(found.get("x", []), found.get("P", []), found.get("g", []))
     eta = checks.output_metric(output_metric, found["x"][-1])

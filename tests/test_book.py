@@ -21,14 +21,15 @@ from mdit_py_plugins.dollarmath import dollarmath_plugin
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from riemlib.companion import figures, index, ledger
-from riemlib.companion.book import pages
+from riemlib.companion.book import pages, speed
 from riemlib.companion.figures import described
 from riemlib.companion.provenance import ROOT
 
 pytestmark = pytest.mark.browser
 
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
-PAGES = ["index.html", "equations.html", "search.html", "genindex.html", *(f"notebooks/{name}.html" for name in NOTEBOOKS)]
+MORE = ["equations", *(["speed"] if (ROOT / speed.RECORD).exists() else [])]
+PAGES = [*(f"{name}.html" for name in ("index", *MORE, "search", "genindex")), *(f"notebooks/{name}.html" for name in NOTEBOOKS)]
 DECIDED = ledger.gather(sorted((ROOT / "notebooks").glob("*.ipynb")))
 
 
@@ -101,8 +102,9 @@ def test_images_say_what_they_show(parsed):
 
 def test_titles_have_one_form(parsed):
     listed = [a.text.strip() for a in parsed["index.html"].select("#pst-primary-sidebar nav a")]
-    assert len(listed) == len(NOTEBOOKS) + 1 and listed[0] == "Overview" and listed[-2:] == ["Errata", "Equations"]
-    assert all(re.match(r"§\d(\.\d)? \w|Appendix", title) for title in listed[1:-2])
+    notebooks, more = listed[: len(NOTEBOOKS)], listed[len(NOTEBOOKS) :]
+    assert notebooks[0] == "Overview" and notebooks[-1] == "Errata" and more == [name.capitalize() for name in MORE]
+    assert all(re.match(r"§\d(\.\d)? \w|Appendix", title) for title in notebooks[1:-1])
     assert not re.search(r"[$\\^_]|\d ·", " ".join(listed))
     for name, title in zip(NOTEBOOKS[1:], listed[1:], strict=False):
         assert parsed[f"notebooks/{name}.html"].h1.text.startswith(title)

@@ -82,6 +82,7 @@ def growth(script: str, *arguments: int) -> int:
     return int(run.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "n"), [(2, 600_000), (16, 6000)])
 def test_the_memory_stays_within_the_budget(width, n):
     """The control: with a budget for all points it is several times as much."""

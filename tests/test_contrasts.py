@@ -243,6 +243,7 @@ def test_a_share_below_the_smallest_of_interest_never_confirms(kind, n, data):
         assert decide(found).verdict != "confirmed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", PAIRED)
 def test_noise_alone_confirms_at_most_one_time_in_twenty(kind):
     """1000 draws without an effect, with delta 0, where it is easiest to be above it. An interval of 80 % would confirm in one of ten."""
@@ -251,12 +252,14 @@ def test_noise_alone_confirms_at_most_one_time_in_twenty(kind):
     assert 5 <= confirmed <= 50
 
 
+@pytest.mark.slow
 def test_noise_in_rare_successes_confirms_at_most_one_time_in_twenty():
     rng = np.random.default_rng(6)
     pairs = rng.random((400, 2, 400)) < 0.02
     assert sum(share(a, b, delta=0.0, say=SAY).reading == "for" for a, b in pairs) <= 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", PAIRED)
 @pytest.mark.parametrize("effect", [0.0, 1.2])
 def test_fewer_seeds_make_no_stronger_verdict(kind, effect):
@@ -350,6 +353,7 @@ def test_the_power_of_a_shift():
     assert power(found, 0.3) == power(found, 0.3, n=200) == pytest.approx(normal_power(0.3, 0.1, math.sqrt(math.pi / 600)), abs=0.04)
 
 
+@pytest.mark.slow
 def test_the_power_of_shares():
     """The difference of paired shares has the standard error √((seeds that differ - effect²) / n)."""
     first, second = np.tile([True, True, False, False, False], 80), np.tile([True, False, True, False, False], 80)

@@ -212,6 +212,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", ["1", "2"])
 def test_ctrl_c_ends_it_within_a_second(threads):
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "OMP_NUM_THREADS": threads}
@@ -222,18 +223,31 @@ def test_ctrl_c_ends_it_within_a_second(threads):
 # Which engine serves.
 
 
-def test_where_numba_is_missing_torch_trains_and_a_warning_says_so_once(monkeypatch):
-    expected = rl.fit(network(widths=[2] * 4), SAMPLE, seeds=[1], engine="torch", **SETTINGS)
+def missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "riemlib._fused", None)
     monkeypatch.delattr(rl, "_fused", raising=False)
+
+
+def broken(monkeypatch):
+    def refuse(*arguments):
+        raise RuntimeError("no LLVM here")
+
+    monkeypatch.setattr(engines.kernel(), "start_generator", refuse)
+
+
+@pytest.mark.parametrize("fault", [missing, broken])
+def test_where_numba_cannot_be_used_torch_trains_and_a_warning_says_so_once(fault, monkeypatch):
+    expected = rl.fit(network(widths=[2] * 4), SAMPLE, seeds=[1], engine="torch", **SETTINGS)
+    fault(monkeypatch)
     engines.kernel.cache_clear()
     try:
         with pytest.warns(RuntimeWarning, match="numba cannot be used here") as said:
             found = rl.fit(network(widths=[2] * 4), SAMPLE, seeds=[1], **SETTINGS)
         assert len(said) == 1 and torch.equal(found.loss, expected.loss)
         with warnings.catch_warnings():
-            warnings.simplefilter("error")
+            warnings.simplefilter("error", RuntimeWarning)
             rl.fit(network(widths=[2] * 4), SAMPLE, seeds=[1], **SETTINGS)
+            rl.geometry(network(widths=[2] * 4), SAMPLE.x)
         with pytest.raises(ValueError, match="engine is 'fused'"):
             rl.fit(network(widths=[2] * 4), SAMPLE, seeds=[1], engine="fused", **SETTINGS)
     finally:
@@ -272,7 +286,7 @@ def test_the_metric_of_the_loop_is_that_of_automatic_differentiation(case):
     net = network(**case)
     for n in (1, 64, 150):
         x = points(n, net.widths[0])
-        found = engines.sweep(net, x.mT.contiguous(), ("x", "P", "g"))
+        found = engines.sweep(net, x, ("x", "P", "g"))
         assert error(found["x"], coordinates(net, x)) < EXACT
         assert error(found["P"], pushforwards(net, x)) < EXACT
         assert error(found["g"], metrics(net, x)) < EXACT
@@ -281,17 +295,29 @@ def test_the_metric_of_the_loop_is_that_of_automatic_differentiation(case):
 def test_the_metric_of_a_part_of_a_network_starts_at_its_state():
     net = network(widths=[2] * 6, order=2, step=0.6)
     state = net.states(points(70, 2))[2].detach()
-    found = engines.sweep(net[2:], state.mT.contiguous(), ("P",))["P"]
+    found = engines.sweep(net[2:], state, ("P",))["P"]
     assert error(found, pushforwards(net, points(70, 2))[2:]) < EXACT
     for lowest in (1, 3):
-        (P,) = engines.sweep(net[2:], state.mT.contiguous(), ("P",), lowest)["P"]
+        (P,) = engines.sweep(net[2:], state, ("P",), lowest)["P"]
         assert error([P], [pushforwards(net, points(70, 2))[2 + lowest]]) < EXACT
 
 
 def test_the_loop_is_faster_than_it_takes_to_notice():
     """A second call compiles nothing."""
-    net, x = network(widths=[2] * 6), points(100, 2).mT.contiguous()
+    net, x = network(widths=[2] * 6), points(100, 2)
     engines.sweep(net, x, ("g",))
     start = time.perf_counter()
     engines.sweep(net, x, ("g",))
     assert time.perf_counter() - start < 0.5
+
+
+@pytest.mark.parametrize("n", [64, 65, 127, 129, 1000])
+def test_threads_share_the_points_without_leaving_one_out(n, monkeypatch):
+    """Spans of any length, the last one shorter than a block: to the bit what one thread computes."""
+    net, x = network(widths=[2] * 4), points(n, 2)
+    alone = engines.sweep(net, x, ("x", "P", "g"))
+    monkeypatch.setattr(engines, "SMALL", 1)
+    for threads in (2, 3):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        shared = engines.sweep(net, x, ("x", "P", "g"))
+        assert all(torch.equal(a, b) for name in alone for a, b in zip(alone[name], shared[name], strict=True))

@@ -73,6 +73,7 @@ def test_at_width_64_they_are_those_of_the_metric_in_closed_form(dtype, rtol, mo
     assert found.values.dtype == found.directions.dtype == dtype
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("outputs", [10, 0])
 def test_at_3072_inputs_they_are_those_of_the_dense_jacobian(outputs):
     """Few outputs and a feature map, in float32, from the singular values of the Jacobian in float64."""
@@ -167,6 +168,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.slow
 def test_no_d_by_d_numbers_are_held():
     """At 12,288 inputs the metric takes 576 MiB a point, which is the control; the memory grows by less than 200 MiB.
 

@@ -58,3 +58,10 @@ def test_a_notebook_that_decides_nothing_says_so_at_its_end(shown):
     notebook.opening("section 1")
     notebook.closing()
     assert "no claim is decided here" in shown[-1] and "none yet" not in shown[-1]
+
+
+def test_a_stamp_says_whose_networks_its_figures_draw():
+    """Only where there are any."""
+    with_figures, without = (notebook.closing(drawn=drawn)._repr_mimebundle_()["text/html"] for drawn in ({"Figure 3": 7}, {}))
+    assert "seed drawn in Figure 3 7" in with_figures and notebook.THIS_MACHINE in with_figures
+    assert "machine" not in without

@@ -47,9 +47,14 @@ def test_the_lock_pins_plain_versions():
 
 
 def test_the_lock_holds_what_the_project_depends_on():
-    extras = [name for group in PROJECT["optional-dependencies"].values() for name in group]
+    extras = [name for extra, group in PROJECT["optional-dependencies"].items() if extra != "bench" for name in group]
     named = {normal(re.match(r"[\w.-]+", name)[0]) for name in PROJECT["dependencies"] + extras}
     assert named <= set(lock())
+
+
+def test_the_extra_for_the_bench_is_pinned_and_not_in_the_lock():
+    pins = [Requirement(text) for text in PROJECT["optional-dependencies"]["bench"]]
+    assert all(re.fullmatch(r"==[\d.]+", str(pin.specifier)) for pin in pins) and not {normal(pin.name) for pin in pins} & set(lock())
 
 
 def test_the_lock_holds_what_its_packages_need():

@@ -83,7 +83,7 @@ def test_a_network_and_its_geometry(run):
     net, sample, balls, found = (names[name] for name in ("net", "sample", "balls", "found"))
     (x, g), (condition, volume) = values[-2:]
     assert len(names["run"].networks) == 4 and len(net.weights) == 10 and sorted(sample.label.unique().tolist()) == [0, 1]
-    assert error([x], [net.coordinates(sample.x)[3].detach()]) == 0 and error([g], [rl.pullback_metric(net[3:], x)]) < 1e-4
+    assert error([x], [net.coordinates(sample.x)[3].detach()]) < 1e-6 and error([g], [rl.pullback_metric(net[3:], x)]) < 1e-4
     exact = rl.geometry(net.double(), sample.x.double()).balls(0.1)[0]
     clear = exact.condition_number.sqrt() < 2e3
     assert clear.any() and error([balls.axes[clear].double()], [exact.axes[clear]]) < 1e-2 and not balls.axes[clear].isinf().any()

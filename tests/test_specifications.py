@@ -70,6 +70,7 @@ def test_exchanging_the_conditions_mirrors_the_verdict(base, readings):
     assert one != "confirmed" or base == "for"
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from(["for", "for", "for", "against", "absent"]), min_size=4, max_size=4), st.sampled_from(sorted(INTERVALS)))
 def test_exchanging_the_conditions_mirrors_the_condition(by_turns, base):
     """What is "confirmed with conditions: where R" becomes a verdict that says "opposite where R"."""
@@ -153,6 +154,7 @@ def test_a_condition_may_have_one_exception_in_ten_and_half_may_be_silent():
     assert condition(some(0, 13)) == ""
 
 
+@pytest.mark.slow
 def test_labels_by_chance_have_no_condition():
     """Half of the specifications for and half against, at random: hardly ever does a rule tell them apart."""
     rng = np.random.default_rng(1)
@@ -165,6 +167,7 @@ def test_labels_by_chance_have_no_condition():
     assert found <= 10
 
 
+@pytest.mark.slow
 def test_noise_alone_decides_no_multiverse():
     """Seeds without any effect, and delta 0: 48 specifications of 20 seeds, and a base of 100."""
     rng = np.random.default_rng(2)

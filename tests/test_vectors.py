@@ -54,7 +54,7 @@ def test_torch_reproduces_coordinates_and_metrics(vector, dtype):
 def test_the_compiled_loop_reproduces_coordinates_and_metrics(vector, dtype):
     pytest.importorskip("numba")
     net, x, _ = build(vector, dtype)
-    found = engines.sweep(net, x.mT.contiguous(), ("x", "P", "g"))
+    found = engines.sweep(net, x, ("x", "P", "g"))
     assert error([each.double() for each in found["x"]], expected(vector, "coordinates")) < PRECISION[dtype]
     pushforwards = [each.double() for each in found["P"]]
     assert error(pushforwards, expected(vector, "pushforwards")) < PRECISION[dtype]

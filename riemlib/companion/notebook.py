@@ -75,6 +75,12 @@ def decide(id: str, verdict: Verdict, evidence: Mapping, protocol: str = "") -> 
     return decided
 
 
+THIS_MACHINE = (
+    "These are the networks of this machine. Training makes the rounding of another processor grow. So there the same seed ends in another "
+    "network, and another seed may be drawn."
+)
+
+
 @dataclass(frozen=True)
 class Stamp:
     """The environment of a run, and the networks that its figures draw (figure -> seed), which another machine may choose differently."""
@@ -85,6 +91,7 @@ class Stamp:
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
         entries = self.environment | {f"seed drawn in {figure}": str(seed) for figure, seed in self.drawn.items()}
         line = " · ".join(f"{escape(name)} {escape(value)}" for name, value in entries.items())
+        line += f". {THIS_MACHINE}" if self.drawn else ""
         return {STAMP: vars(self), "text/html": element("small", line), "text/plain": repr(self)}
 
 

@@ -1,4 +1,4 @@
-"""The pages of the book: README.md as its front page, each executed notebook, and the index of equations, as sources for Sphinx.
+"""The pages of the book: README.md as its front page, each executed notebook, the index of equations and `speed`, as sources for Sphinx.
 
 The page of a notebook has what a reader without a kernel needs: the box with the verdicts comes first, cells that only import or draw are
 folded, a figure has a text for those who do not see it, links lead to pages of the book.
@@ -16,6 +16,7 @@ from nbformat import NotebookNode
 from .. import index, ledger
 from ..build import code_cells, names
 from ..provenance import PACKAGE, definition, parsed
+from . import speed
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 OURS = "application/vnd.riemlib."
@@ -32,7 +33,7 @@ def write(root: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     wanted = dict(sources(root))
     linked = {file for text in wanted.values() for file in linked_files(text, root)}
-    for old in folder.glob("[!.]*/*.ipynb"):
+    for old in [*folder.glob("[!.]*/*.ipynb"), *folder.glob("speed.*")]:
         if old.relative_to(folder).as_posix() not in wanted:
             old.unlink()
     for name in linked:
@@ -55,7 +56,10 @@ def sources(root: Path) -> Iterator[tuple[str, str]]:
     for name, nb in notebooks.items():
         yield f"notebooks/{name}.ipynb", nbformat.writes(page(nb, name, titles[name], places, root))
     yield "equations.md", equation_page(places, titles, root)
-    yield "index.md", front_page((root / "README.md").read_text(encoding="utf-8"), notebooks, ledger.summary(claims), root)
+    measured = dict(speed.sources(root))
+    yield from measured.items()
+    more = ["equations", *(Path(name).stem for name in measured if name.endswith(".md"))]
+    yield "index.md", front_page((root / "README.md").read_text(encoding="utf-8"), notebooks, more, ledger.summary(claims), root)
 
 
 def linked_files(text: str, root: Path) -> set[str]:
@@ -67,12 +71,12 @@ def linked_files(text: str, root: Path) -> set[str]:
 # The front page.
 
 
-def front_page(readme: str, names: Iterable[str], summary: str, root: Path) -> str:
-    """README.md, with links in place of its two long tables, and the list of pages at its end."""
+def front_page(readme: str, names: Iterable[str], more: Iterable[str], summary: str, root: Path) -> str:
+    """README.md, with links in place of its two long tables, and the list of pages at its end: the notebooks, and what follows them."""
     text = between(readme, "ledger", f"{summary} [The ledger](notebooks/00_overview.ipynb) has them all.")
     text = between(text, "equations", "[The index of equations](equations.md) is a page of its own.")
     text = re.sub(r"\]\(([\w/]+)\)", lambda link: f"]({link[1]}/__init__.py)" if (root / link[1]).is_dir() else link[0], text)
-    listed = "\n".join([*(f"notebooks/{name}" for name in names), "equations"])
+    listed = "\n".join([*(f"notebooks/{name}" for name in names), *more])
     return f"{text}\n\n```{{toctree}}\n:hidden:\n\n{listed}\n```\n"
 
 
