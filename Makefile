@@ -15,13 +15,16 @@ endif
 PY := $(VENV)/bin/python
 TESTED := build/test
 
-.PHONY: help paper publish archive test check lab site bench clean install
+.PHONY: help paper multiverse publish archive test check lab site bench clean install
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 paper: install  ## run the paper: execute the notebooks that changed, gather claims and figures in build/ (PROFILE=quick: few seeds; SCHEDULER=tcp://…: on dask)
 	$(PY) -m riemlib run --profile $(PROFILE) --jobs $(JOBS) $(if $(SCHEDULER),--scheduler $(SCHEDULER))
+
+multiverse: install  ## the networks of section 7 under every setting, into the table in riemlib/companion: ten minutes of two cores (SCHEDULER=tcp://…: on dask)
+	$(PY) -m riemlib multiverse $(if $(SCHEDULER),--scheduler $(SCHEDULER))
 
 publish: install  ## for maintainers: carry the full run in build/full, and edits of prose, to notebooks/ and README.md
 	$(PY) -m riemlib publish

@@ -44,6 +44,8 @@ def perform(given: argparse.Namespace) -> int:
             return build.run(profile=given.profile, build=given.build, only=given.names, jobs=given.jobs, settings=given.parameter)
     if given.command == "publish":
         return build.publish()
+    if given.command == "multiverse":
+        return compute_multiverse(given.scheduler)
     if given.command == "lab":
         with build.environment(PYTHONWARNINGS="ignore:Overriding existing pre_save_hook"):  # each of its extensions sets it again
             return lab.lab(given.edit, arguments=QUIET)
@@ -55,6 +57,19 @@ def perform(given: argparse.Namespace) -> int:
     problems = build.check()
     print(*problems or ["the published notebooks and README.md are those of today's code"], sep="\n")
     return 1 if problems else 0
+
+
+def compute_multiverse(scheduler: str | None) -> int:
+    """Computes the table of the multiverse, or what is missing of it. Returns 0; 1 where it cannot be finished."""
+    from .companion import multiverse
+
+    try:
+        table = multiverse.make(scheduler=scheduler)
+    except RuntimeError as error:
+        return complain(f"stopped, what is finished is kept: {error}", 1)
+    rate = multiverse.described()["sgd_rate"]
+    print(f"{os.path.relpath(multiverse.TABLE)} has {len(table)} networks; the rate of sgd is {rate:g}")
+    return 0
 
 
 def complain(line: str, code: int) -> int:
@@ -88,6 +103,10 @@ def parser() -> argparse.ArgumentParser:
         help="set a parameter of the notebooks for this run, once for each; the results go to build/custom",
     )
     run.add_argument("--scheduler", metavar="ADDR", help="compute the studies on the dask scheduler at this address, tcp://host:8786, say")
+    whole_table = commands.add_parser(
+        "multiverse", help="train the networks of section 7 under every setting, into the table in riemlib/companion"
+    )
+    whole_table.add_argument("--scheduler", metavar="ADDR", help="compute on the dask scheduler at this address")
     opens = commands.add_parser("lab", help="open JupyterLab on a working copy of the notebooks, in build/lab")
     opens.add_argument("--edit", action="store_true", help="open notebooks/ itself, for maintainers")
     commands.add_parser("check", help="say whether the published notebooks and README.md are those of today's code")

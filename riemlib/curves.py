@@ -51,6 +51,12 @@ def gap_ratio(images: Float[Tensor, "*batch points dim"], label: Int64[Tensor, "
     return torch.stack([gap.amax(-1) / gap.mean(-1) for gap in gaps]).amax(0)
 
 
+def largest_gap(images: Float[Tensor, "*batch points dim"], label: Int64[Tensor, " points"]) -> Float[Tensor, "*batch"]:
+    """The largest gap between neighbours on an arm over the diameter of the whole (section 7.3): how far a picture is torn, at any size."""
+    gaps = [arm.diff(dim=-2).norm(dim=-1).amax(-1) for arm in arms(images, label)]
+    return torch.stack(gaps).amax(0) / diameter(images)
+
+
 def length(images: Float[Tensor, "*batch points dim"], label: Int64[Tensor, " points"]) -> Float[Tensor, "*batch"]:
     """The length of all arms together over the diameter of the whole."""
     total = sum(arm.diff(dim=-2).norm(dim=-1).sum(-1) for arm in arms(images, label))

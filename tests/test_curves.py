@@ -83,6 +83,7 @@ def test_axes_in_front_are_carried_along():
     measures = {
         "diameter": curves.diameter,
         "gap ratio": lambda x: curves.gap_ratio(x, label),
+        "largest gap": lambda x: curves.largest_gap(x, label),
         "length": lambda x: curves.length(x, label),
         "turning": lambda x: curves.turning(x, label),
         "components": lambda x: curves.components(x, label, scale=0.15),
@@ -136,6 +137,18 @@ def test_the_gap_ratio_is_the_worst_gap_over_the_mean():
     assert float(curves.gap_ratio(*two(even, 3 * even + 50))) == pytest.approx(1)
     ended = torch.cat([even, torch.tensor([[2.0, 0.0]]).double()])  # the last gap counts
     assert float(curves.gap_ratio(ended, one(ended))) == pytest.approx(1 / (2 / 21))
+
+
+def test_the_largest_gap_is_relative_to_the_diameter_of_the_whole():
+    """Whatever the size of the picture; of the arms the largest; no gap between the arms."""
+    even = line(21)
+    torn = torch.cat([even[:8], even[9:]])
+    assert float(curves.largest_gap(torn, one(torn))) == pytest.approx(2 / 20)
+    assert float(curves.largest_gap(1e-6 * torn, one(torn))) == pytest.approx(2 / 20)
+    assert float(curves.largest_gap(*two(torn, 3 * even))) == pytest.approx(3 / 20 / 3)
+    assert float(curves.largest_gap(*two(even, torn + 5))) == pytest.approx(
+        0.1 * float((even[-1] - even[0]).norm()) / float((even[-1] + 5 - even[0]).norm())
+    )
 
 
 def test_length_is_counted_in_diameters():

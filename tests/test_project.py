@@ -19,7 +19,7 @@ from riemlib.companion import build
 from riemlib.companion.provenance import modules_used, parsed
 
 ROOT = build.ROOT
-TARGETS = {"help", "paper", "publish", "archive", "test", "check", "lab", "site", "bench", "clean"}
+TARGETS = {"help", "paper", "multiverse", "publish", "archive", "test", "check", "lab", "site", "bench", "clean"}
 NOTEBOOKS = build.names(ROOT)
 LONGEST, WIDEST = 20, 120  # a cell of a notebook, in lines and characters
 

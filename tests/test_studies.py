@@ -90,12 +90,20 @@ def test_every_setting_of_a_condition_counts(tmp_path):
     """Each is part of what is trained, and of the name under which it is kept."""
     network = dict(order=0, depth=4, width=3, step=0.5, shared=True)
     changes = dict(network, data="annulus", points=50, turns=0.5, chart="polar", batch_size=10, updates=11, learning_rate=2e-2)
-    changes |= dict(optimiser="sgd", schedule="constant")
+    changes |= dict(optimiser="sgd", schedule="constant", positions="random")
     assert set(changes) == {f.name for f in dataclasses.fields(Condition)}
     conditions = [BASE, *(dataclasses.replace(BASE, **{name: value}) for name, value in changes.items())]
     result = study(tmp_path, *conditions, seeds=[0])
     assert result.runs["late_loss"].nunique() == len(conditions) == len(list(tmp_path.iterdir()))
     assert result.conditions == conditions
+
+
+def test_random_positions_are_those_of_the_training_points_and_curves_are_even():
+    """One draw for all conditions with as many points."""
+    random = dataclasses.replace(BASE, positions="random")
+    assert torch.equal(random.sample().x, rl.spiral(40, positions="random", dtype=torch.float32).x)
+    assert torch.equal(random.sample().position, dataclasses.replace(random, turns=0.5, order=2).sample().position)
+    assert torch.equal(random.sample(60).x, BASE.sample(60).x) and not torch.equal(random.sample().x, BASE.sample().x)
 
 
 @pytest.mark.parametrize(

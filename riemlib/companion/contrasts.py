@@ -215,8 +215,8 @@ def _contrast(kind: str, sample: np.ndarray, left_out: int, delta: float, senten
         raise ValueError(f"delta is {delta}; a number of at least 0 is needed")
     if not len(sample):
         return Contrast(kind, math.nan, -math.inf, math.inf, 0, left_out, float(delta), "no seed is left", sample)
-    found = KINDS[kind][1](sample)
-    return Contrast(kind, *found, len(sample), left_out, float(delta), sentence(*found), sample)
+    estimate, low, high = KINDS[kind][1](sample)
+    return Contrast(kind, estimate, low, high, len(sample), left_out, float(delta), sentence(estimate, low, high), sample)
 
 
 def _pairs(first, second) -> tuple[np.ndarray, int]:

@@ -95,7 +95,7 @@ def condition(specifications: Sequence[Specification], reading: str = "for") -> 
 
 def thresholds(settings: pd.DataFrame) -> dict[str, np.ndarray]:
     """Every threshold on an axis, and the rows that it holds: at most or at least a number, or equal to a name."""
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for axis, column in settings.items():
         values = sorted(column.unique())
         if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):

@@ -53,6 +53,7 @@ class Condition:
     data: str | Callable[..., Sample | tuple] = "spiral"  # or "annulus", or a function
     points: int = 1000
     turns: float = 1.0
+    positions: str = "even"  # of the training points along the arms of the spiral; or "random", one draw for all
     chart: str = "cartesian"  # of the input; or "polar", or "unwound": polar with the angle unwound along the spiral
     batch_size: int = 300
     updates: int = 800
@@ -76,6 +77,7 @@ class Condition:
     def sample(self, points: int | None = None, dtype: torch.dtype | None = None) -> Sample:
         """The training points, or the same manifold with another number of points (as far as a function can give them).
 
+        Those of the spiral are then evenly spaced along the arms, wherever the training points are.
         Errors: ValueError for an unknown name, another number of training points than `points`, points of more than `width` coordinates.
         """
         source, dtype = _source(self.data), dtype or torch.float32
@@ -84,7 +86,8 @@ class Condition:
             raise ValueError(f"data is {self.data!r}, chart {self.chart!r}; {needed}")
         checks.integer("width", self.width, 2)
         with torch.device("cpu"):
-            given = source(points or self.points, dtype=dtype, **({"turns": self.turns} if source is spiral else {}))
+            along = {"turns": self.turns, "positions": "even" if points else self.positions} if source is spiral else {}
+            given = source(points or self.points, dtype=dtype, **along)
         found, _ = as_sample(given, torch.empty(0, dtype=dtype, device="cpu"))
         if points is None and len(found) != self.points:
             raise ValueError(f"data {self.data!r} has {len(found)} points, points is {self.points}; points={len(found)} is needed")
@@ -313,6 +316,28 @@ def measure(
     finite = {**trained, "parameters": trained["parameters"].nan_to_num(0.0, 0.0, 0.0)}
     found = {key: value.double() for key, value in function(TrainedNetworks(condition, seeds, **finite)).items()}
     return {key: value.masked_fill(diverged.view(-1, *[1] * (value.ndim - 1)), torch.nan) for key, value in found.items()}
+
+
+def summary(trained: TrainedNetworks) -> dict[str, Tensor]:
+    """One number for each measure: natural logarithms of roughness, of largest gap and length over diameter at the output; log condition.
+
+    A number that is not finite, as where the output is a single point, is NaN.
+    """
+    images, label = trained.curve_images, trained.curve.label
+    found = {
+        "log_roughness": curves.roughness(images).log(),
+        "log_gap": curves.largest_gap(images[:, -1], label).log(),
+        "log_length": curves.length(images[:, -1], label).log(),
+        "log_condition": conditioning(trained)["log condition"],
+    }
+    return {name: value.where(value.isfinite(), torch.nan) for name, value in found.items()}
+
+
+def outcome(condition: Condition, seeds: tuple[int, ...]) -> dict[str, Tensor]:
+    """The error, the late loss and the `summary` of networks that are trained for this and not kept: a task for `shards.compute`."""
+    trained = train(condition, seeds, "cpu")
+    results = {name: trained[name].double() for name in ("error", "late_loss")}
+    return results | measure(condition, seeds, "cpu", "summary", summary, trained)
 
 
 # The study.
