@@ -28,7 +28,7 @@ from .networks import CkNetwork
 WIDTHS = (2, 4, 8, 16)  #: for which the loop is compiled; a width between two of them is filled up with zeros
 WIDEST = WIDTHS[-1]
 SMALL = 2**20  #: products that one thread sweeps before a second one pays
-CHUNK = 0.2  #: seconds of computing between two looks at the keyboard and the progress bar
+CHUNK = 0.1  #: seconds of computing between two looks at the keyboard and the progress bar
 #: Added to a seed, so that its minibatches are not drawn from the same numbers as its weights (the generator reads 32 bits)
 MINIBATCH_SEED_OFFSET = 2**31
 #: dtype -> the degree of the Taylor polynomial of exp, and what rounds a number to a whole one when added and taken away
@@ -263,8 +263,9 @@ def sweep(net: CkNetwork, first: Tensor, want: tuple[str, ...], lowest: int = 0)
     flat = torch.cat([parameter.detach().flatten() for parameter in net.parameters()]).numpy()
     W, layers = np.where(t.where < 0, 0, flat[t.where]).astype(real), range(lowest, L + 1 if lowest == 0 else lowest + 1)
     shapes = {"x": (L + 1, D, padded), "P": (len(layers), D, total, padded), "g": (L + 1, total, total, padded)}
-    out = {name: torch.empty(shape if name in want else (0, *shape[1:]), dtype=first.dtype, device="cpu") for name, shape in shapes.items()}
-    arrays, blocks = [array.numpy() for array in out.values()], -(-padded // block)
+    # By numpy, which asks for large pages: with small ones, handing out the memory takes as long as the sweep.
+    arrays = [np.empty(shape if name in want else (0, *shape[1:]), real) for name, shape in shapes.items()]
+    blocks, out = -(-padded // block), dict(zip(shapes, map(torch.from_numpy, arrays), strict=True))
     threads = max(1, min(torch.get_num_threads(), blocks, padded * L * (D**3 + 50 * D) // SMALL))
     ends = [*(blocks * i // threads * block for i in range(threads)), padded]
 
