@@ -45,7 +45,7 @@ import riemlib as rl
 from riemlib.companion import notebook
 from riemlib.companion.figures import save, section1
 
-notebook.opening("§1 Introduction", device=device, time="about half a minute")
+notebook.opening("§1 Introduction", device=device, time="a few seconds")
 
 # %% [markdown]
 # ## A network to look at
@@ -134,8 +134,8 @@ from riemlib.companion.controls import play
 of_arms, diameter = sample.x.view(2, -1, 2), 20 * radius
 
 
-def chain_at(layer=6, epsilon=0.05, point=points // 8):
-    """Figure 1 with this layer in the middle, and this point of each arm."""
+def chain_at(layer=6, epsilon=0.05, point=int(quarter[0])):
+    """Figure 1 with this layer in the middle, and this point of each arm; at first the one of the figure."""
     at = rl.geometry(net, of_arms[:, point])
     steps = accumulate(rl.jacobians(net, at.x[0]), lambda v, J: (J @ v[..., None])[..., 0], initial=vectors[0])
     return section1.chain([0, layer, 10], data, sample.label, lines, at, [*steps], epsilon * diameter)

@@ -43,7 +43,7 @@ from riemlib.companion import notebook, rules, statistics
 from riemlib.companion.figures import save, section2
 
 # %%
-notebook.opening("§2 Notation", device=device, time="about a minute and a half")
+notebook.opening("§2 Notation", device=device, time="about 20 seconds")
 torch.set_default_dtype(torch.float64)
 generator = torch.Generator().manual_seed(seed)
 where = {"device": device}

@@ -63,7 +63,7 @@ from riemlib.limits import order_of_convergence
 from riemlib.networks import evolve
 
 # %%
-notebook.opening("§4 The metric", device=device, time="about a minute")
+notebook.opening("§4 The metric", device=device, time="about half a minute")
 
 # %% [markdown]
 # ## The networks of the checks

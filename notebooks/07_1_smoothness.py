@@ -51,7 +51,7 @@ from riemlib.companion.figures import studies as draw
 from riemlib.companion.statistics import MEDIAN, SHARE, labelled, select
 from riemlib.companion.studies import plain_layer, without_identity
 
-notebook.opening("§7.1 Smoothness", device=device, time="about four minutes; seconds where results are kept")
+notebook.opening("§7.1 Smoothness", device=device, time="about a minute and a half; seconds where results are kept")
 
 # %% [markdown]
 # ## The data and the networks

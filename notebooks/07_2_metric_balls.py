@@ -41,7 +41,7 @@ from riemlib import plot
 from riemlib.companion import notebook
 from riemlib.companion.figures import save, section7
 
-notebook.opening("§7.2 The metric", device=device, time="about half a minute")
+notebook.opening("§7.2 The metric", device=device, time="about ten seconds")
 
 # %%
 sample = rl.spiral(points, device=device).to(torch.float64)

@@ -52,7 +52,7 @@ from riemlib.companion.figures import section7
 from riemlib.companion.figures import studies as draw
 from riemlib.companion.statistics import MEDIAN, SHARE, labelled, select
 
-notebook.opening("§7.3 Batch size", device=device, time="about four minutes; seconds where results are kept")
+notebook.opening("§7.3 Batch size", device=device, time="about a minute and a half; seconds where results are kept")
 
 # %% [markdown]
 # ## The study

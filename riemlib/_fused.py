@@ -29,7 +29,6 @@ BLOCK = 64  # points
 LANES = 16  # partial sums of a gradient, side by side
 PAD = 16  # unused numbers between layers and between rows of P: at a distance of 4096 bytes they would share a place in the cache
 TANH, RELU, SIGMOID, SOFTPLUS = range(4)
-ADAM, SGD = range(2)
 
 #: Sums may not be reordered and NaN may not be assumed away: a seed that diverges has to be seen
 options: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}}
@@ -40,8 +39,7 @@ compiled, inlined = nb.njit(**options), nb.njit(forceinline=True, **options)
 
 
 def power_of_two(shifted):
-    """2^k, for k + `shift` in floating point: the last bits of the sum are those of k, and become the exponent."""
-    raise NotImplementedError
+    """2^k, for k + `shift` in floating point: the last bits of the sum are those of k, and become the exponent. Compiled for each dtype."""
 
 
 @overload(power_of_two)

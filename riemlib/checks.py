@@ -123,8 +123,12 @@ def is_true_or_unknown(condition: Tensor) -> bool:
 
 def is_plain(value: Tensor) -> bool:
     """Whether this is a tensor with numbers on the CPU, not the stand-in of one in a transform of torch.func or in torch.compile."""
-    transformed = torch._C._functorch.peek_interpreter_stack() is not None or torch.compiler.is_compiling()
-    return type(value) is Tensor and value.device.type == "cpu" and not value.is_neg() and not transformed
+    return type(value) is Tensor and value.device.type == "cpu" and not value.is_neg() and not is_transformed()
+
+
+def is_transformed() -> bool:
+    """Whether a transform of torch.func, or torch.compile, is at work: tensors may then be stand-ins without numbers."""
+    return torch._C._functorch.peek_interpreter_stack() is not None or torch.compiler.is_compiling()
 
 
 def _finite(value: Tensor) -> bool:

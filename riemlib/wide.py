@@ -3,14 +3,14 @@
 import torch
 from torch import Tensor
 
-from . import memory
+from . import checks, memory
 from .networks import CkNetwork
 
 
 def applies(net: CkNetwork, slope: Tensor) -> bool:
     """Whether every layer has one large width and x alone as its state, and no derivative is taken. Else the general sweep serves."""
     plain = {*net.widths} == {net.widths[0]} and net.widths[0] > memory.NARROW and {*net.entries} == {1}
-    return plain and not slope.requires_grad and not _is_wrapped(slope)
+    return plain and not slope.requires_grad and not checks.is_transformed()
 
 
 def swept(net: CkNetwork, slopes: list[Tensor], *, pushforwards: bool) -> list[Tensor]:
@@ -38,10 +38,3 @@ def swept(net: CkNetwork, slopes: list[Tensor], *, pushforwards: bool) -> list[T
                 found[l][0][part] = P
             torch.bmm(P.mT, P, out=found[l][-1][part])
     return [identity] * (1 + pushforwards) + [each for pair in found[::-1] for each in pair]
-
-
-def _is_wrapped(x: Tensor) -> bool:
-    try:
-        return x.data_ptr() is None
-    except RuntimeError:  # a tensor of torch.func has no memory of its own
-        return True

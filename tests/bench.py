@@ -431,8 +431,6 @@ def limit(name: str, value: float, unit: str, most: float | None = None) -> dict
 
 
 def memory_limits(sizes: Sizes) -> Iterator[dict]:
-    if not (hasattr(rl, "geometry_in_chunks") and hasattr(rl, "leading_directions")):
-        return
     found = alone(reduced, sizes.reduced)
     what = f"volume and condition number of {sizes.reduced} points, width 2, depth {DEPTH}, in chunks"
     yield limit(f"{what}: peak memory", found["memory"], "GiB", 4)

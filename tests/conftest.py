@@ -38,3 +38,10 @@ def untyped():
     config.update("jaxtyping_disable", True)
     yield
     config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def alone(monkeypatch):
+    """No cluster and no folder of the user's."""
+    for name in ("RIEMLIB_SCHEDULER", "RIEMLIB_STUDIES", "RIEMLIB_PROGRESS"):
+        monkeypatch.delenv(name, raising=False)

@@ -9,7 +9,6 @@ import bench
 import pytest
 import torch
 
-import riemlib as rl
 from riemlib.companion.book import pages, speed
 from riemlib.companion.provenance import ROOT
 
@@ -48,8 +47,6 @@ def test_a_run_measures_every_competitor_and_every_promise(measured):
 
 
 def test_the_memory_of_a_process_of_its_own_is_in_the_record(measured):
-    if not hasattr(rl, "geometry_in_chunks"):
-        pytest.skip("not in this version")
     memory = {limit["name"]: limit for limit in measured[0]["limits"] if "memory" in limit["name"]}
     assert [limit["promise"] for limit in memory.values()] == ["at most 4", "at most 1"]
     assert all(0.05 < limit["value"] < 4 for limit in memory.values())

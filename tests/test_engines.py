@@ -158,7 +158,7 @@ def test_the_permutations_are_those_of_torch(n):
 
 
 def test_every_minibatch_is_used_once_and_in_order():
-    """Three updates without momentum at a tiny rate: each loss is that of the next minibatch, over the border of an epoch."""
+    """Five updates at a tiny rate: each loss is that of the next minibatch, over the border of an epoch."""
     run = rl.fit(network(widths=[2] * 4), SAMPLE, seeds=[3], **{**SETTINGS, "updates": 5, "learning_rate": 1e-12})
     net = rl.CkNetwork([2] * 4, seed=3, dtype=torch.float64)
     rows = rows_of(3, len(SAMPLE), 65, 5)

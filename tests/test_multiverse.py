@@ -26,13 +26,7 @@ from riemlib.companion.specifications import specifications
 TINY = {"turns": (0.75,), "depth": (6,), "rate": (1.0,), "updates": (12,), "optimiser": ("adam", "sgd")}
 FIRST = {name: values[0] for name, values in TINY.items()}
 SETTINGS = [field.name for field in dataclasses.fields(Cell)]
-
-
-@pytest.fixture(autouse=True)
-def alone(monkeypatch):
-    """No cluster and no folder of the user's."""
-    for name in ("RIEMLIB_SCHEDULER", "RIEMLIB_STUDIES", "RIEMLIB_PROGRESS"):
-        monkeypatch.delenv(name, raising=False)
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 @pytest.fixture

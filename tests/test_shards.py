@@ -20,13 +20,7 @@ from riemlib.companion import progress, provenance, shards, studies
 from riemlib.companion.shards import Task
 
 ROOT = provenance.ROOT
-
-
-@pytest.fixture(autouse=True)
-def alone(monkeypatch):
-    """No cluster and no folder of the user's."""
-    for name in ("RIEMLIB_SCHEDULER", "RIEMLIB_STUDIES", "RIEMLIB_PROGRESS"):
-        monkeypatch.delenv(name, raising=False)
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 @pytest.fixture
