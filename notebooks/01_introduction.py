@@ -132,10 +132,12 @@ from itertools import accumulate
 from riemlib.companion.controls import play
 
 of_arms, diameter = sample.x.view(2, -1, 2), 20 * radius
+longer = ratio.amax(0)  # of the balls at the same place of both arms, the one that is more elongated
+start = int((longer - longer.quantile(0.25)).abs().argmin())
 
 
-def chain_at(layer=6, epsilon=0.05, point=int(quarter[0])):
-    """Figure 1 with this layer in the middle, and this point of each arm; at first the one of the figure."""
+def chain_at(layer=6, epsilon=0.05, point=start):
+    """Figure 1 with this layer in the middle, and this point of each arm."""
     at = rl.geometry(net, of_arms[:, point])
     steps = accumulate(rl.jacobians(net, at.x[0]), lambda v, J: (J @ v[..., None])[..., 0], initial=vectors[0])
     return section1.chain([0, layer, 10], data, sample.label, lines, at, [*steps], epsilon * diameter)

@@ -64,7 +64,9 @@ def _arrows_from_the_manifold(fig: Figure, axes: Sequence[Axes], shown: Sequence
         box = ax.get_position()
         head = np.array([(box.x0 + box.x1) / 2, box.y1 + 0.02])
         _arrow(fig, tail, head, mutation_scale=9, color=GREY, lw=0.9)
-        fig.text(*(0.6 * head + 0.4 * tail), f"$x^{{({l})}}$", ha="center", va="center", backgroundcolor="w")
+        x, y = 0.6 * head + 0.4 * tail
+        steep = abs(head[0] - tail[0]) < 0.05  # then the label stands beside the arrow, which it would hide
+        fig.text(x + 0.025 * steep, y, f"$x^{{({l})}}$", ha="center", va="center", backgroundcolor="none" if steep else "w")
 
 
 def _arrows_between_layers(fig: Figure, axes: Sequence[Axes]) -> None:
