@@ -168,7 +168,17 @@ def namespace_01() -> dict:
     across = torch.stack([torch.cartesian_prod(line, fine), torch.cartesian_prod(line, fine).flip(1)]).flatten(0, 1)
     lines = [x.reshape(-1, len(fine), 2) for x in net.coordinates(across)]
     vectors = [torch.tensor([[0.0, 0.2], [0.2, 0.0]], dtype=torch.float64)]
-    return {"sample": sample, "net": net, "data": data, "lines": lines, "vectors": vectors, "radius": 0.1, "points": len(sample)}
+    ratio = data.balls(1.0)[0].condition_number.sqrt().view(2, -1)
+    return {
+        "ratio": ratio,
+        "sample": sample,
+        "net": net,
+        "data": data,
+        "lines": lines,
+        "vectors": vectors,
+        "radius": 0.1,
+        "points": len(sample),
+    }
 
 
 def namespace_02() -> dict:
