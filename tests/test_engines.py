@@ -215,9 +215,15 @@ except KeyboardInterrupt:
 @pytest.mark.slow
 @pytest.mark.parametrize("threads", ["1", "2"])
 def test_ctrl_c_ends_it_within_a_second(threads):
+    """In one of three tries: another process may hold the cores for as long."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "OMP_NUM_THREADS": threads}
-    run = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, env=environment, timeout=120)
-    assert run.returncode == 0 and float(run.stdout) < 1.0, run.stderr
+    how = {"capture_output": True, "text": True, "env": environment, "timeout": 120}
+    waited = []
+    while not waited or (waited[-1] >= 1.0 and len(waited) < 3):
+        run = subprocess.run([sys.executable, "-c", INTERRUPTED], **how)
+        assert run.returncode == 0, run.stderr
+        waited.append(float(run.stdout))
+    assert waited[-1] < 1.0, waited
 
 
 # Which engine serves.

@@ -19,12 +19,16 @@ from riemlib import charts, curves
 from riemlib.companion import shards, studies
 from riemlib.companion.studies import MEASURES, Condition
 
-BASE = Condition(depth=3, points=40, batch_size=20, updates=10)
-OTHER = Condition(depth=2, points=30, batch_size=10, updates=5, order=2)
-RING = Condition(depth=2, points=30, batch_size=10, updates=5, data="annulus")
-WIDE = Condition(depth=3, points=40, batch_size=20, updates=10, width=3, shared=True, turns=0.5, chart="unwound")
-HOT = Condition(depth=3, points=40, batch_size=20, updates=10, order=2, learning_rate=1e20)  # some seeds overflow, others do not
-ROUGH = Condition(order=(1, 0, 1), depth=3, points=50, batch_size=20, updates=20, learning_rate=0.5)  # no measure the same for all seeds
+BASE = Condition(depth=3, points=40, batch_size=20, updates=10, positions="even")
+OTHER = Condition(depth=2, points=30, batch_size=10, updates=5, positions="even", order=2)
+RING = Condition(depth=2, points=30, batch_size=10, updates=5, positions="even", data="annulus")
+WIDE = Condition(depth=3, points=40, batch_size=20, updates=10, positions="even", width=3, shared=True, turns=0.5, chart="unwound")
+HOT = Condition(
+    positions="even", depth=3, points=40, batch_size=20, updates=10, order=2, learning_rate=1e20
+)  # some seeds overflow, others do not
+ROUGH = Condition(
+    positions="even", order=(1, 0, 1), depth=3, points=50, batch_size=20, updates=20, learning_rate=0.5
+)  # no measure the same for all seeds
 SETTINGS = ["network", *(field.name for field in dataclasses.fields(Condition))]
 
 

@@ -7,6 +7,7 @@ made it. So work that was stopped goes on from there, and a change of code recom
 import hashlib
 import json
 import os
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -106,10 +107,18 @@ def _each(tasks: list[Task], workers: int, scheduler: str | None) -> Iterator[tu
     elif scheduler:
         yield from _on_cluster(tasks, scheduler)
     else:
-        ends = {"initializer": end_with, "initargs": (os.getpid(),)}  # of each worker, also of one that gets no task
+        # Each worker, also one that gets no task, ends with this process. Workers that are kept from before, when modules were looked for
+        # elsewhere, would not find those of now: joblib starts new ones where these arguments differ.
+        ends = {"initializer": _start, "initargs": (os.getpid(), tuple(sys.path))}
         with parallel_config(backend="loky", inner_max_num_threads=1, n_jobs=workers, **ends):
             jobs = (delayed(work)(task) for task in tasks)
             yield from Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="all")(jobs)
+
+
+def _start(parent: int, path: tuple[str, ...]) -> None:
+    """What a worker does first."""
+    sys.path[:] = path
+    end_with(parent)
 
 
 def _on_cluster(tasks: list[Task], scheduler: str) -> Iterator[tuple[str, dict[str, np.ndarray]]]:

@@ -53,10 +53,10 @@ class Condition:
     data: str | Callable[..., Sample | tuple] = "spiral"  # or "annulus", or a function
     points: int = 1000
     turns: float = 1.0
-    positions: str = "even"  # of the training points along the arms of the spiral; or "random", one draw for all
+    positions: str = "random"  # of the training points along the arms of the spiral, one draw for all; or "even"
     chart: str = "cartesian"  # of the input; or "polar", or "unwound": polar with the angle unwound along the spiral
     batch_size: int = 300
-    updates: int = 800
+    updates: int = 3000
     learning_rate: float = 1e-2  # at the start
     optimiser: str = "adam"  # or "sgd", with momentum 0.9
     schedule: str = "cosine"  # to 0; or "constant"
