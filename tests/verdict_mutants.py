@@ -1,11 +1,15 @@
 """Do the verdicts die with the mathematics? Breaks riemlib in one place at a time, in a copy, and runs the notebooks that speak of it.
 
     python tests/verdict_mutants.py [part of a name] [--publish]
+    python tests/verdict_mutants.py --shifted
 
 The unbroken run comes first: there each claim that a mutant names has to be confirmed, under conditions or without. In the broken copy
 none of them may be. Prints what each claim becomes, and with `--publish` writes it to verdict_mutants.csv. Exits with 1 where a verdict
 survives. Not part of the test run: a mutant takes a minute or two. It uses what `make paper` has kept, as far as the broken code did not
 make it.
+
+`--shifted` asks another thing: do the verdicts stay with other seeds? It trains all networks of all studies from seeds that are larger by
+1000.
 """
 
 import csv
@@ -13,6 +17,8 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import jupytext
@@ -51,6 +57,9 @@ MUTANTS: dict[str, tuple[list[tuple[str, str, str]], dict[str, list[str]]]] = {
     "the two conditions swapped": ([("contrasts", PAIRS, "np.stack([second[finite], first[finite]], axis=1)")], OF_CONTRASTS),
 }
 
+SEEDS = ("studies", "seeds = checks.seeds(seeds)", "seeds = tuple(seed + 1000 for seed in checks.seeds(seeds))")
+WITH_STUDIES = ["07_1_smoothness", "07_3_batch_size"]
+
 
 def verdicts(copy: Path, notebook: str) -> dict[str, str]:
     """The verdict of each claim that a notebook decides with the riemlib of this copy. A cell that fails decides nothing."""
@@ -78,15 +87,31 @@ def broken(copy: Path, changes: list[tuple[str, str, str]], notebooks: list[str]
             path.write_text(text, encoding="utf-8")
 
 
-def main(part: str = "", publish: bool = False) -> int:
-    chosen = {name: mutant for name, mutant in MUTANTS.items() if part in name}
-    rows, survivors = [], 0
+@contextmanager
+def copied() -> Iterator[Path]:
+    """A copy of the project, whose riemlib the kernels import."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)
         for name in ("riemlib", "notebooks"):
             shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", ".*", "*.ipynb"))
         studies = os.environ.get("RIEMLIB_STUDIES", str(ROOT / "build" / "studies"))
-        os.environ.update(PYTHONPATH=folder, RIEMLIB_STUDIES=studies, TQDM_DISABLE="1")
+        os.environ.update(PYTHONPATH=folder, RIEMLIB_STUDIES=studies, RIEMLIB_BUILD=str(copy / "build"), TQDM_DISABLE="1")
+        yield copy
+
+
+def shifted() -> int:
+    """Prints the verdicts of the notebooks with studies, and those with other seeds. Returns how many differ."""
+    with copied() as copy:
+        before, after = (broken(copy, changes, WITH_STUDIES) for changes in ([], [SEEDS]))
+    for id, verdict in before.items():
+        print(f"{'same   ' if after.get(id) == verdict else 'DIFFERS'}  {id}: {verdict} -> {after.get(id, 'not decided')}")
+    return sum(after.get(id) != verdict for id, verdict in before.items())
+
+
+def main(part: str = "", publish: bool = False) -> int:
+    chosen = {name: mutant for name, mutant in MUTANTS.items() if part in name}
+    rows, survivors = [], 0
+    with copied() as copy:
         whole = broken(copy, [], sorted({notebook for _, claims in chosen.values() for notebook in claims}))
         for name, (changes, claims) in chosen.items():
             found = broken(copy, changes, list(claims))
@@ -104,5 +129,5 @@ def main(part: str = "", publish: bool = False) -> int:
 
 
 if __name__ == "__main__":
-    given = [argument for argument in sys.argv[1:] if argument != "--publish"]
-    sys.exit(main(*given, publish="--publish" in sys.argv))
+    given = [argument for argument in sys.argv[1:] if not argument.startswith("--")]
+    sys.exit(shifted() if "--shifted" in sys.argv else main(*given, publish="--publish" in sys.argv))
