@@ -10,8 +10,8 @@ from scipy import stats
 
 from riemlib.companion import contrasts
 from riemlib.companion.contrasts import Contrast, all_of, difference, equivalence, median, ratio, share, superiority
-from riemlib.companion.power import power, power_table
-from riemlib.companion.specifications import decide
+from riemlib.companion.power import power, power_table, powers, primary
+from riemlib.companion.specifications import Specification, decide
 
 NAN, INF = math.nan, math.inf
 SAY = ("{} more", "{} fewer")
@@ -393,3 +393,24 @@ def test_a_rule_without_power_is_not_used():
 
 def test_every_kind_has_a_name():
     assert set(contrasts.KINDS) == set(PAIRED)
+
+
+def test_what_a_record_says_first():
+    """The effect in plain terms, its statistics, the power of the rule, and how many specifications that decide read the same."""
+    rng = np.random.default_rng(0)
+    first, second = np.exp(rng.normal(1.0, 0.1, 50)), np.exp(rng.normal(0.0, 0.1, 50))
+    large = ratio(first, second, delta=0.2, say=("{} less", "{} more"))
+    wide = ratio(first ** rng.normal(1, 9, 50), second, delta=0.2, say=("{} less", "{} more"))
+    some = [Specification({}, each, each, each) for each in (large, large, wide)]
+    said = primary(large, updates=3000, specifications=some)
+    assert said["primary contrast"] == large.plain and said["as statistics"] == large.statistics and said["updates"] == 3000
+    assert (said["reads"], said["seeds"], said["smallest effect of interest"]) == ("for", 50, "a factor of 1.22")
+    assert wide.reading == "silent" and said["specifications that read so, of those that decide"] == [2, 2]
+    assert said["power to find twice that effect"] == power(large, 0.4) > 0.9 > power(wide, 0.4)
+    both = all_of(a=large, b=wide)
+    assert (
+        powers(both)[-1]
+        == max(0.0, power(large, 0.4) + power(wide, 0.4) - 1)
+        == primary(both, updates=1)["power to find twice that effect"]
+    )
+    assert "specifications that read so, of those that decide" not in primary(both, updates=1)

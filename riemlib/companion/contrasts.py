@@ -6,7 +6,7 @@ one of the two conditions (a network that diverged) is left out of both, and cou
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 
@@ -122,24 +122,6 @@ def all_of(**parts: Contrast) -> AllOf:
     if not parts:
         raise ValueError("no contrast is given; at least one is needed")
     return AllOf(parts)
-
-
-def primary(base: Contrast | AllOf, *, updates: int, specifications: Sequence = ()) -> dict[str, object]:
-    """What the record of a claim says first: the primary contrast in plain terms and as statistics, its size, and how often it agrees.
-
-    `specifications` are those of the multiverse (`specifications.Specification`), where the claim has one.
-    """
-    readings = [each.whole.reading for each in specifications]
-    spoken = len(readings) - readings.count("silent")
-    return {
-        "primary contrast": base.plain,
-        "as statistics": base.statistics,
-        "smallest effect of interest": base.smallest,
-        "reads": base.reading,
-        "seeds": base.n,
-        "updates": updates,
-        **({"specifications that read so, of those that decide": [readings.count(base.reading), spoken]} if readings else {}),
-    }
 
 
 # Estimators. `say` holds the sentence for an effect as the paper says and for the opposite one, with {} for the size.

@@ -1,7 +1,7 @@
 """Power: how often a contrast would read `for` if the effect were there, from samples with the spread of one that was seen."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -25,6 +25,36 @@ def power(contrast: Contrast, effect: float, *, n: int | None = None, draws: int
     return sum(each.reading == "for" for each in found) / draws
 
 
+def primary(base: Contrast | AllOf, *, updates: int, specifications: Sequence = ()) -> dict[str, object]:
+    """What the record of a claim says first: the primary contrast in plain terms and as statistics, its power, and how often it agrees.
+
+    The power is that of `powers`, of several contrasts that of all of them. `specifications` are those of the
+    multiverse (`specifications.Specification`), where the claim has one.
+    """
+    readings = [each.whole.reading for each in specifications]
+    spoken = len(readings) - readings.count("silent")
+    return {
+        "primary contrast": base.plain,
+        "as statistics": base.statistics,
+        "smallest effect of interest": base.smallest,
+        "reads": base.reading,
+        "power to find twice that effect": powers(base)[-1],
+        "seeds": base.n,
+        "updates": updates,
+        **({"specifications that read so, of those that decide": [readings.count(base.reading), spoken]} if readings else {}),
+    }
+
+
+def powers(base: Contrast | AllOf, *, factor: float = 2.0, **how) -> list[float]:
+    """The power of each contrast at `factor` times its smallest effect (of an equivalence: at no effect), and of all of them.
+
+    Where several must hold, the last is the least that theirs allow, 1 less the sum of what each lacks.
+    """
+    parts = list(base.parts.values()) if isinstance(base, AllOf) else [base]
+    each = [power(part, factor * part.delta if part.test == "effect" else 0.0, **how) if part.n else math.nan for part in parts]
+    return [*each, max(0.0, 1 - sum(1 - p for p in each))] if len(each) > 1 else each
+
+
 def power_table(bases: Mapping[str, Contrast | AllOf], *, factor: float = 2.0, **how) -> pd.DataFrame:
     """The power of each claim's rule at `factor` times its smallest effect (of an equivalence: at no effect): a row for each contrast.
 
@@ -34,14 +64,13 @@ def power_table(bases: Mapping[str, Contrast | AllOf], *, factor: float = 2.0, *
     rows = []
     for name, base in bases.items():
         parts = base.parts if isinstance(base, AllOf) else {"": base}
-        found = []
-        for part, contrast in parts.items():
+        found = powers(base, factor=factor, **how)
+        for (part, contrast), each in zip(parts.items(), found, strict=False):
             effect = factor * contrast.delta if contrast.test == "effect" else 0.0
-            found.append(power(contrast, effect, **how))
             label = f"{name}: {part}" if part else name
-            rows.append((label, KINDS[contrast.kind][0], contrast.delta, effect, how.get("n") or contrast.n, found[-1]))
-        if len(found) > 1:
-            rows.append((name, "all of them", math.nan, math.nan, how.get("n") or base.n, max(0.0, 1 - sum(1 - p for p in found))))
+            rows.append((label, KINDS[contrast.kind][0], contrast.delta, effect, how.get("n") or contrast.n, each))
+        if len(parts) > 1:
+            rows.append((name, "all of them", math.nan, math.nan, how.get("n") or base.n, found[-1]))
     table = pd.DataFrame(rows, columns=["claim", "estimator", "smallest effect", "true effect", "seeds", "power"])
     return table.assign(used=table["power"] >= LEAST_POWER)
 
