@@ -200,7 +200,7 @@ def crossing_points(
     a, b = (shapely.LineString(f(x).detach().cpu().double().numpy()) for x in (first, second))
     meet = shapely.get_parts(shapely.intersection(a, b))
     meet = meet[np.linspace(0, len(meet) - 1, min(len(meet), most)).astype(int)]
-    if stages == 0:
+    if not stages:
         return np.array([[point.centroid.x, point.centroid.y] for point in meet])
     followed = [crossing_points(f, _finer(first, a, p), _finer(second, b, p), stages=stages - 1, most=8) for p in meet]
     kept: list[np.ndarray] = []

@@ -167,7 +167,7 @@ def test_arms_that_do_not_cross_get_one_inset_where_they_come_closest():
     (inset,) = [child for ax in panels for child in ax.child_axes]
     low, high = np.array([inset.get_xlim(), inset.get_ylim()]).T
     assert ((low < 1.05) & (high > 1.0)).all()  # the ends of the arms, 0.1 apart
-    assert len(inset.lines) == 2 and high[0] - low[0] < 0.7
+    assert len(inset.lines) == 4 and high[0] - low[0] < 0.7
 
 
 def test_trajectories_are_told_in_diameters_of_their_layer():
@@ -217,14 +217,14 @@ def test_null_lines_of_a_distribution_are_where_they_belong():
     assert not [line for line in studies.distributions(KINDS, ylabel="y").axes[0].lines if line.get_linestyle() in ("--", ":")]
 
 
-def test_untrained_networks_are_dashed_through_the_layers_and_layers_are_shaded():
+def test_untrained_networks_are_dashed_through_the_layers_and_layers_are_marked():
     rows = pd.concat([KINDS.assign(layer=l, value=KINDS["value"] + l) for l in range(4)])
     table = pd.concat([rows, rows.query("network == 'C1'").assign(network="C1 untrained")])
-    ax = studies.through_layers({"y": table}, shade={"here": (1, 2)}).axes[0]
-    styles = {(line.get_ydata()[0], line.get_linestyle(), line.get_color()) for line in ax.lines}
+    ax = studies.through_layers({"y": table}, marked={"here": (1, 2)}).axes[0]
+    *lines, bar = ax.lines
+    styles = {(line.get_ydata()[0], line.get_linestyle(), line.get_color()) for line in lines}
     assert styles == {(3, "-", plot.NETWORKS["C0"]), (13, "-", plot.NETWORKS["C1"]), (13, "--", plot.NETWORKS["C1"])}
-    (span,) = ax.patches
-    assert np.allclose([span.get_x(), span.get_x() + span.get_width()], [0.8, 2.2])
+    assert list(bar.get_xdata()) == [1, 2]
 
 
 # Sections 2 and 4.

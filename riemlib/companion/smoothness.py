@@ -28,11 +28,10 @@ def drawn(study: StudyResult, condition: Condition, measure: str, **where) -> tu
     seed, least = networks.typical_seed, float(networks.error[networks.typical()])
     own = {name: value for name, value in condition.settings().items() if not isinstance(value, tuple)}
     values = select(study[measure], **own, **where).set_index("seed")["value"]
-    chosen = "at 0.0 %" if least == 0 else f"with the least error, {least:.1%},"
     count, less = int((networks.error == least).sum()), float((values < values[seed]).mean())
-    text = f"of the {count} of {len(values)} seeds {chosen} the one with the median final loss"
-    place = f"{measure} {values[seed]:.2f}: {less:.0%} of the seeds have less"
-    return networks.network(seed).double(), f"{condition.network}, seed {seed}: {text}.\n{place}"
+    which = "at 0.0 % error" if least == 0 else f"with the least error, {least:.1%}"
+    text = f"{condition.network}, seed {seed}: the median final loss of the {count} of {len(values)} seeds {which}"
+    return networks.network(seed).double(), f"{text};\n{measure} {values[seed]:.2f}, larger than that of {less:.0%} of the seeds"
 
 
 def usual(solved) -> Contrast:
@@ -58,11 +57,12 @@ def smooth_by_itself(trained: pd.DataFrame, untrained: pd.DataFrame, network: st
     """For a record: a network against itself before training, and against `independent` steps, whose roughness is known."""
     before, after = (select(table, network=network)["value"] for table in (untrained, trained))
     training = ratio(before, after, delta=DELTA, say=("{} less rough than before training", "{} rougher than before training"))
+    pairs = less_rough(trained, network, only_solved=True)
     absolute = median(after, independent, delta=DELTA, above=False, log=True, say="median {}")
     return {
         f"secondary: {network}, trained against untrained": read(training),
         f"secondary: {network}, smoother than independent steps": read(absolute),
-        f"secondary: {network}, pairs at 0.0 %": read(less_rough(trained, network, only_solved=True)),
+        f"secondary: {network}, pairs at 0.0 %": read(pairs) if pairs.n >= 6 else f"too few ({pairs.n})",
     }
 
 
@@ -85,13 +85,17 @@ def straight_as_we_read_it(study: StudyResult, network: str) -> Contrast:
     return straighter(study, network, [f"{beside}: {way}" for way in STRAIGHT])
 
 
-def other_readings(study: StudyResult, network: str) -> dict[str, str]:
-    """For a record: the arms on one line, and with little curvature, at the output against the input."""
+def other_readings(study: StudyResult, network: str) -> dict[str, object]:
+    """For a record: the arms on one line, and with little curvature, at the output against the input; and medians at both."""
     say = "{} more of the variance on the first axis", "{} less of the variance on the first axis"
     on_a_line = difference(*at_ends(study, "first axis", network), delta=0.1, say=say)
     last, first = at_ends(study, "turning", network)
     curved = ratio(first, last, delta=DELTA, say=("total curvature {} smaller at the output", "total curvature {} larger at the output"))
-    return {"secondary: along one line": read(on_a_line), "secondary: little curvature": read(curved)}
+    found: dict[str, object] = {"secondary: along one line": read(on_a_line), "secondary: little curvature": read(curved)}
+    for measure in ("straightness", "first axis", "turning"):
+        last, first = at_ends(study, measure, network)
+        found[f"median {measure}"] = {"input": float(np.nanmedian(first)), "output": float(np.nanmedian(last))}
+    return found
 
 
 def read(contrast: Contrast) -> str:

@@ -81,7 +81,7 @@ def _trajectories(axes, images: np.ndarray, followed: Sequence[np.ndarray]) -> N
     for a, ax in enumerate(axes):
         for c, points in enumerate(followed):
             ax.plot(moved[:, points, a], color=class_colour(c), lw=0.9, marker="o", ms=2)
-        ax.set(xlabel="layer $l$", ylabel=f"coordinate {a + 1} over diameter", xticks=range(0, len(images), 2))
+        ax.set(xlabel="layer $l$", ylabel=f"coordinate {a + 1}", xticks=range(0, len(images), 2))
 
 
 def _crossings(axes, net, curve: Sample) -> list[int]:
@@ -109,20 +109,22 @@ def _nearest(axes, net, curve: Sample) -> None:
     ax, t = axes[l], torch.linspace(0, 1, 2001, dtype=curve.x.dtype)[:, None]
     corner, others = _emptiest(ax, np.concatenate([images[0][l], images[1][l]])), []
     inset = ax.inset_axes([*corner, 0.42, 0.42])
-    for arm, i, c in zip(arms, at, curve.label.unique().tolist(), strict=True):
+    for arm, i, image, c in zip(arms, at, images, curve.label.unique().tolist(), strict=True):
         near = arm[max(i - 20, 0) : i + 21]
         where = t[:, 0] * (len(near) - 1)
         k = where.floor().long().clamp(max=len(near) - 2)
         fine = near[k] + (where - k)[:, None] * (near[k + 1] - near[k])
         others.append(as_array(net.coordinates(fine)[l]))
-        inset.plot(*others[-1].T, color=class_colour(c), lw=1.0)
+        for line in (others[-1], image[l]):
+            inset.plot(*line.T, color=class_colour(c), lw=1.0)
     away, number = cKDTree(others[1]).query(others[0])
     centre = (others[0][away.argmin()] + others[1][number[away.argmin()]]) / 2
     half = max(3 * away.min(), 1e-9)
     inset.set(xlim=(centre[0] - half, centre[0] + half), ylim=(centre[1] - half, centre[1] + half), xticks=[], yticks=[], aspect="equal")
     ax.plot(*centre, "s", ms=5, mfc="none", mec="k", mew=0.8, zorder=4)
+    inset.spines[:].set(visible=True, linewidth=0.6)
     zoom = np.diff(ax.get_xlim())[0] * 0.42 / (2 * half)
-    inset.set_title(f"square, {_round(zoom)} times as large", fontsize=6, pad=2)
+    inset.text(0.05, 0.95, f"× {_round(zoom)}", transform=inset.transAxes, va="top", fontsize=7)
 
 
 def _round(value: float) -> str:
@@ -163,7 +165,8 @@ def turned_over(net, sample: Sample, shown: Sequence[int], success: pd.DataFrame
     bars = _merged(fig, axes, len(shown))
     _success(bars, success)
     handles = [Line2D([], [], color=class_colour(c), marker="o", ms=3, ls="", label=name) for c, name in enumerate(("disc", "annulus"))]
-    handles += [Patch(color=SHADE, label="turned over"), Line2D([], [], color=GREY, ls="--", lw=1, label="readout undecided")]
+    handles.append(Line2D([], [], color=SHADE, lw=6, label="turned over"))
+    handles.append(Line2D([], [], color=GREY, ls="--", lw=1, label="readout undecided"))
     fig.legend(handles=handles, loc="outside lower center", ncols=4)
     fig.suptitle(title)
     shares = ", ".join(f"{row.name} {row.share:.0%}" for row in success.itertuples(index=False))
@@ -199,13 +202,13 @@ def flat_readings(net, curve: Sample, *, title: str = ""):
     Each panel says how long the chord is over the arm, and which share of the arm's variance lies along its first axis.
     """
     images = net.coordinates(curve.x)
-    fig, axes = figure(1, 4, width=8.4, height=2.75)
+    fig, axes = figure(1, 4, width=8.4, height=3.0)
     told = []
     for ax, (l, c) in zip(axes[0], [(l, c) for l in (0, -1) for c in (0, 1)], strict=True):
         arm = images[l][curve.label == c]
         label = torch.zeros(len(arm), dtype=torch.int64)
-        chord, share = float(curves.straightness(arm, label)), float(curves.first_axis(arm, label))
         x = as_array(arm)
+        chord, share = (float(measure(torch.as_tensor(x), label)) for measure in (curves.straightness, curves.first_axis))
         spread, (axis, _) = np.linalg.svd(x - x.mean(0), full_matrices=False)[1:]
         ends = x.mean(0) + np.outer([-1.7, 1.7], axis) * spread[0] / len(x) ** 0.5
         ax.plot(*x.T, color=class_colour(c), lw=1.1)

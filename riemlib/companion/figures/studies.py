@@ -17,6 +17,7 @@ from . import described, listed
 
 ORDERED = ("#a6cee3", "#56a0d3", "#1f5fa8", "#0b2a5b")  # values in their order, light to dark
 TORN = "#D55E00"
+MARKS = ("#999999", "#444444")  #: of bars over the layers
 SOLVED = "seeds at 0.0 % error"
 
 
@@ -112,12 +113,12 @@ def through_layers(
     by: str = "network",
     log: Sequence[str] = (),
     mean: Sequence[str] = (),
-    shade: Mapping[str, tuple[float, float]] | None = None,
+    marked: Mapping[str, tuple[float, float]] | None = None,
 ):
     """A measure against the layer, one panel for each table: a line for each value of the column `by`. The key is the label of the y axis.
 
     Lines are medians, and the shaded regions hold the middle half of the networks. Panels in `mean` show means in percent instead; those in
-    `log` have a logarithmic axis. A value that ends in "untrained" has a dashed line. `shade` names layers, first and last, to be shaded.
+    `log` have a logarithmic axis. A value that ends in "untrained" has a dashed line. `marked` names layers, first and last: a bar.
     `panels[label]`: the column `by`, layer, value.
     """
     fig, axes = figure(1, len(panels), width=max(4.6, min(9.0, 4.0 * len(panels) + 0.6)), height=3.3)
@@ -129,8 +130,8 @@ def through_layers(
             ax.plot(middle, color=colour, marker="o", ms=3, ls=_line(name))
             if ylabel not in mean and _line(name) == "-":
                 ax.fill_between(middle.index, values.quantile(0.25), values.quantile(0.75), color=colour, alpha=0.16, lw=0)
-        for grey, (first, last) in zip(("#ececec", "#d2d2d2"), (shade or {}).values(), strict=False):
-            ax.axvspan(first - 0.2, last + 0.2, color=grey, alpha=0.6, lw=0, zorder=0)
+        for i, layers in enumerate((marked or {}).values()):
+            ax.plot(layers, [0.99 - 0.04 * i] * 2, color=MARKS[i], lw=4, transform=ax.get_xaxis_transform(), solid_capstyle="butt")
         ax.set(xlabel="layer", ylabel=ylabel)
         ax.xaxis.get_major_locator().set_params(integer=True)
         if ylabel in log:
@@ -138,7 +139,7 @@ def through_layers(
         if ylabel in mean:
             _percent(ax)
     band = [Patch(color=GREY, alpha=0.25, lw=0, label="middle half of the networks")] if set(panels) - {*mean} else []
-    band += [Patch(color=grey, label=name) for grey, name in zip(("#ececec", "#d2d2d2"), shade or (), strict=False)]
+    band += [Line2D([], [], color=MARKS[i], lw=4, label=name) for i, name in enumerate(marked or ())]
     _legend(fig, names, by=by, more=band, marker="o", ms=3)
     alt = (
         f"{listed(panels)} against the layer, for {listed(names)}. Last layer: "
