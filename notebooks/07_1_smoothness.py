@@ -57,7 +57,7 @@ from riemlib.companion.specifications import decide, existence, specifications
 from riemlib.companion.statistics import select
 from riemlib.companion.studies import plain_layer, without_identity
 
-notebook.opening("§7.1 Smoothness", device=device, time="about two minutes; seconds where results are kept")
+notebook.opening("§7.1 Smoothness", device=device, time="about a minute and a half; seconds where results are kept")
 
 # %% [markdown]
 # ## The data and the networks
@@ -89,8 +89,8 @@ statistics.success_table(every, ["network"])
 # ## Figure 2
 #
 # One panel per layer, in the coordinates of that layer. The dashed line in the last panel is where the readout is undecided. A × marks a place where
-# the curves of the two classes cross. If they cross nowhere, an inset shows the place where they come closest. Below are both coordinates of the
-# outlined points against the layer, over the diameter of the layer's picture, so that its growth does not hide what moves.
+# the curves of the two classes cross. If they cross nowhere but come close, an inset shows the place. Below are both coordinates of the outlined
+# points against the layer, over the diameter of the layer's picture, so that its growth does not hide what moves.
 #
 # The momentum term of $C^2$ adds the last displacement to the next one: $x^{(l+1)} = x^{(l)} + f(x^{(l)};l) + \delta x^{(l-1)}$. The state of this
 # network is a point together with its difference from the layer before. So two points may have the same coordinates at a layer and still be told
@@ -404,6 +404,8 @@ figures.save(fig, "flatness_by_layer")
 plt.show()
 
 # %% [markdown]
+# Networks before training are the null line (dashed). What they show as well is not an effect of training.
+#
 # The turns, the depth and the learning rate may matter here, and the multiverse does not have this measure. So each is varied by itself.
 
 # %%
@@ -419,7 +421,7 @@ figures.save(fig, "straightness_by_setting")
 plt.show()
 
 # %% tags=["nbval-check-output"]
-straight = smoothness.straight_as_we_read_it(trained, "C1")
+straight = smoothness.straight_as_we_read_it(trained, untrained, "C1")
 right = {"input": curves.linear_probe(sample.x, sample.label)}
 right["output"] = 1 - statistics.median(trained.trained(base).error)
 by_setting = strips.groupby(["setting", "at", "network"])["value"].median()

@@ -74,9 +74,9 @@ def test_straighter_at_the_output_is_what_the_paper_says():
     assert np.allclose(last, spread(0.8)) and np.allclose(first, spread(0.2))
     assert smoothness.straighter(study, "C1").estimate == pytest.approx(math.log(4))
     bent = measured(straightness=(0.8, 0.2), first_axis=(0.6, 0.9), turning=(7.0, 30.0))
-    found = smoothness.straight_as_we_read_it(bent, "C1")
+    found = smoothness.straight_as_we_read_it(bent, measured(first_axis=(0.6, 0.99)), "C1")
     assert found.reading == "against" and "as we read it, straight" in found.plain and "75 % smaller at the output" in found.plain
-    assert "goes from 60% to 90%" in found.plain
+    assert "goes from 60% to 90%, untrained to 99%" in found.plain
     line, curved, straight, *_, turns = smoothness.other_readings(bent, "C1").values()
     assert straight == pytest.approx({"input": 0.8, "output": 0.2}, rel=0.01) and turns["output"] == pytest.approx(30, rel=0.01)
     assert "more of the variance" in line and "reads for" in line and "larger at the output" in curved and "reads against" in curved

@@ -78,10 +78,12 @@ def straighter(study: StudyResult, network: str, say: Sequence[str] = STRAIGHT) 
     return ratio(*at_ends(study, "straightness", network), delta=DELTA, say=(say[0], say[1]), growth=True)
 
 
-def straight_as_we_read_it(study: StudyResult, network: str) -> Contrast:
-    """`straighter`. Its sentence names the reading, and says what another one would give."""
+def straight_as_we_read_it(study: StudyResult, untrained: StudyResult, network: str) -> Contrast:
+    """`straighter`. Its sentence names the reading, and says what another one would give, of trained and of untrained networks."""
     last, first = (np.nanmedian(values) for values in at_ends(study, "first axis", network))
-    beside = f"as we read it, straight (the variance on the first axis goes from {first:.0%} to {last:.0%})"
+    null = np.nanmedian(at_ends(untrained, "first axis", network)[0])
+    other = f"the variance on the first axis goes from {first:.0%} to {last:.0%}, untrained to {null:.0%}"
+    beside = f"as we read it, straight ({other})"
     return straighter(study, network, [f"{beside}: {way}" for way in STRAIGHT])
 
 

@@ -43,8 +43,8 @@ def layers(net, sample, *, curve=None, shown: Sequence[int] | None = None, title
 def untangling(net, sample, *, curve, particles: int = 8, title: str = ""):
     """Figure 2: one panel per layer, and below them each coordinate of some points of each class against the layer.
 
-    `curve` is a dense sample, drawn as lines. Where the images of its two arms cross, there is a ×. If they cross at no layer, an inset
-    shows where they come closest. The coordinates below are those from the centre of a layer's picture over its diameter.
+    `curve` is a dense sample, drawn as lines. Where the images of its two arms cross, there is a ×. If they cross at no layer, but come
+    close, an inset shows where. The coordinates below are those from the centre of a layer's picture over its diameter.
     """
     images = np.stack([as_array(x) for x in net.coordinates(sample.x)])  # (L + 1, n, 2)
     followed = [arm[np.linspace(0, len(arm) - 1, particles).round().astype(int)] for arm in _points_of_classes(sample)]
@@ -97,7 +97,10 @@ def _crossings(axes, net, curve: Sample) -> list[int]:
 
 
 def _nearest(axes, net, curve: Sample) -> None:
-    """An inset at the layer, past the input, at which the arms come closest for its size: the curves there, sampled more finely."""
+    """An inset at the layer, past the input, at which the arms come closest for its size: the curves there, sampled more finely.
+
+    None where it would show them less than three times as large.
+    """
     arms = curves.arms(curve.x, curve.label)
     images = [[as_array(x) for x in net.coordinates(arm)] for arm in arms]
     found = []
@@ -107,24 +110,27 @@ def _nearest(axes, net, curve: Sample) -> None:
         found.append((away.min() / size, l, int(away.argmin()), int(number[away.argmin()])))
     _, l, *at = min(found)
     ax, t = axes[l], torch.linspace(0, 1, 2001, dtype=curve.x.dtype)[:, None]
-    corner, others = _emptiest(ax, np.concatenate([images[0][l], images[1][l]])), []
-    inset = ax.inset_axes([*corner, 0.42, 0.42])
-    for arm, i, image, c in zip(arms, at, images, curve.label.unique().tolist(), strict=True):
+    others = []
+    for arm, i in zip(arms, at, strict=True):
         near = arm[max(i - 20, 0) : i + 21]
         where = t[:, 0] * (len(near) - 1)
         k = where.floor().long().clamp(max=len(near) - 2)
         fine = near[k] + (where - k)[:, None] * (near[k + 1] - near[k])
         others.append(as_array(net.coordinates(fine)[l]))
-        for line in (others[-1], image[l]):
-            inset.plot(*line.T, color=class_colour(c), lw=1.0)
     away, number = cKDTree(others[1]).query(others[0])
     centre = (others[0][away.argmin()] + others[1][number[away.argmin()]]) / 2
     half = max(3 * away.min(), 1e-9)
-    inset.set(xlim=(centre[0] - half, centre[0] + half), ylim=(centre[1] - half, centre[1] + half), xticks=[], yticks=[], aspect="equal")
-    ax.plot(*centre, "s", ms=5, mfc="none", mec="k", mew=0.8, zorder=4)
-    inset.spines[:].set(visible=True, linewidth=0.6)
     zoom = np.diff(ax.get_xlim())[0] * 0.42 / (2 * half)
+    if zoom < 3:
+        return
+    inset = ax.inset_axes([*_emptiest(ax, np.concatenate([images[0][l], images[1][l]])), 0.42, 0.42])
+    for c, *lines in zip(curve.label.unique().tolist(), others, (image[l] for image in images), strict=True):
+        for line in lines:
+            inset.plot(*line.T, color=class_colour(c), lw=1.0)
+    inset.set(xlim=(centre[0] - half, centre[0] + half), ylim=(centre[1] - half, centre[1] + half), xticks=[], yticks=[], aspect="equal")
+    inset.spines[:].set(visible=True, linewidth=0.6)
     inset.text(0.05, 0.95, f"× {_round(zoom)}", transform=inset.transAxes, va="top", fontsize=7)
+    ax.plot(*centre, "s", ms=5, mfc="none", mec="k", mew=0.8, zorder=4)
 
 
 def _round(value: float) -> str:
