@@ -359,7 +359,7 @@ plt.show()
 # %% tags=["nbval-check-output"]
 say = "success {} higher than that of C1", "success {} lower than that of C1"
 cost = contrasts.equivalence(contrasts.share(solved["mixed"], solved["C1"], delta=0.1, say=say))
-as_often = [each.whole.reading for each in specifications(main, list(multiverse.AXES), multiverse.untangled)]
+as_often = [multiverse.untangled(rows).reading for _, rows in main.groupby(list(multiverse.AXES))]
 notebook.decide(
     "mixed-untangles",
     existence(int(solved["mixed"].sum()), many, what="0.0 % with the identity left out on the way into layer 6"),
