@@ -163,3 +163,48 @@ def refined_gaps(
             t = torch.linspace(0, 1, parts + 1, dtype=x.dtype, device=x.device)[:, None]
             x = start[..., None, :] + t * (stop - start)[..., None, :]
     return torch.stack(found, -1)
+
+
+def straightness(images: Float[Tensor, "*batch points dim"], label: Int64[Tensor, " points"]) -> Float[Tensor, "*batch"]:
+    """The chord of an arm over its length, as the geometric mean over the arms: 1 for straight images, whatever their size; at most 1.
+
+    0 where an arm ends where it starts, NaN where it is a single point.
+    """
+    steps = [(arm[..., -1, :] - arm[..., 0, :], arm.diff(dim=-2)) for arm in arms(images, label)]
+    return torch.stack([chord.norm(dim=-1) / step.norm(dim=-1).sum(-1) for chord, step in steps]).log().mean(0).exp()
+
+
+def first_axis(images: Float[Tensor, "*batch points dim"], label: Int64[Tensor, " points"]) -> Float[Tensor, "*batch"]:
+    """The share of an arm's variance that lies along one line, its first principal axis, as the mean over the arms.
+
+    1 where each arm lies on a line, however often it runs to and fro there; one half where an arm in the plane has no direction.
+    """
+    found = []
+    for arm in arms(images, label):
+        centred = arm - arm.mean(-2, keepdim=True)
+        variances = torch.linalg.eigvalsh(centred.mT @ centred)
+        found.append(variances[..., -1] / variances.sum(-1))
+    return torch.stack(found).mean(0)
+
+
+def crossing_points(
+    f: Callable[[Tensor], Tensor], first: Float[Tensor, "points 2"], second: Float[Tensor, "_ 2"], *, stages: int = 3, most: int = 100
+) -> np.ndarray:
+    """Where the images of two polylines in the plane cross, (k, 2): the meeting points that are left when they are sampled as in `cross`.
+
+    At most `most` meeting points are followed. Crossings closer than a hundred-thousandth of the picture count as one.
+    Errors: ValueError for images that are not in the plane.
+    """
+    if not cross(f, first, second, stages=0):
+        return np.empty((0, 2))
+    a, b = (shapely.LineString(f(x).detach().cpu().double().numpy()) for x in (first, second))
+    meet = shapely.get_parts(shapely.intersection(a, b))
+    meet = meet[np.linspace(0, len(meet) - 1, min(len(meet), most)).astype(int)]
+    if not stages:
+        return np.array([[point.centroid.x, point.centroid.y] for point in meet])
+    followed = [crossing_points(f, _finer(first, a, p), _finer(second, b, p), stages=stages - 1, most=8) for p in meet]
+    kept: list[np.ndarray] = []
+    for point in np.concatenate(followed):  # two segments that meet share their neighbours, so a crossing may be found twice
+        if all(np.linalg.norm(point - other) > 1e-5 * (a.length + b.length) for other in kept):
+            kept.append(point)
+    return np.array(kept).reshape(-1, 2)

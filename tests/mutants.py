@@ -147,6 +147,9 @@ MUTANTS = {
     "roughness of first differences": ("curves", "second = first.diff(dim=-3)", "second = first", "curves"),
     "arms joined": ("curves", "[images[..., label == c, :] for c in label.unique().tolist()]", "[images]", "curves"),
     "crossings of chords": ("curves", "    if stages == 0:\n", "    if True:\n", "curves"),
+    "chord over length as an arithmetic mean": ("curves", ".log().mean(0).exp()", ".mean(0)", "curves"),
+    "the second axis": ("curves", "variances[..., -1] /", "variances[..., 0] /", "curves"),
+    "crossings counted twice": ("curves", "> 1e-5 * (a.length + b.length)", ">= 0", "curves"),
     "complete linkage": ("curves", 'linkage(x, "single")', 'linkage(x, "complete")', "curves"),
     # Data and training
     "arms of one angle": ("data", "turns * t + arm / arms", "turns * t + arm", "data"),

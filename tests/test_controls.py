@@ -212,7 +212,7 @@ def namespace_05() -> dict:
 def namespace_07_1() -> dict:
     base = rl.Condition(updates=2)
     trained = rl.study([base], seeds=range(2), workers=1, progress=False)
-    return {"base": base, "trained": trained, "replace": replace, "brief": 5, "seeds": 2, "depth": base.depth}
+    return {"base": base, "trained": trained, "replace": replace, "updates": 5, "seeds": 2, "depth": base.depth}
 
 
 def namespace_07_2() -> dict:

@@ -86,6 +86,8 @@ def test_axes_in_front_are_carried_along():
         "largest gap": lambda x: curves.largest_gap(x, label),
         "length": lambda x: curves.length(x, label),
         "turning": lambda x: curves.turning(x, label),
+        "straightness": lambda x: curves.straightness(x, label),
+        "first axis": lambda x: curves.first_axis(x, label),
         "components": lambda x: curves.components(x, label, scale=0.15),
     }
     for name, measure in measures.items():
@@ -191,6 +193,34 @@ def test_points_that_coincide_turn_by_0():
     assert float(curves.turning(shaken, one(shaken), least=0.0)) > 10
 
 
+@pytest.mark.parametrize("angle", [0.5, math.pi, 5.0])
+@pytest.mark.parametrize("scale", [1.0, 1e-5, 1e5])
+def test_straightness_of_an_arc_is_its_chord_over_its_length(angle, scale):
+    x = scale * arc(2000, angle) + 3 * scale
+    assert float(curves.straightness(x, one(x))) == pytest.approx(2 * math.sin(angle / 2) / angle, rel=1e-5)
+
+
+def test_straightness_is_1_for_straight_arms_and_0_for_closed_ones():
+    """Of two arms the geometric mean, each from its own start; a way there and back is not straight, although on one line."""
+    assert float(curves.straightness(line(30), one(line(30)))) == pytest.approx(1)
+    assert float(curves.straightness(arc(100), one(arc(100)))) < 1e-12
+    x, label = two(5 * line(30) + 9, arc(2000, math.pi))
+    assert float(curves.straightness(x, label)) == pytest.approx(math.sqrt(2 / math.pi), rel=1e-5)
+    there_and_back = torch.cat([line(30), line(30).flip(0)[1:16]])
+    assert float(curves.straightness(there_and_back, one(there_and_back))) == pytest.approx(14 / 44)
+
+
+def test_the_first_axis_has_the_larger_of_the_variances():
+    """Of an ellipse a² of a² + b², however it is turned and wherever it lies; all on a line; of two arms the mean."""
+    ellipse = arc(401)[:-1] * torch.tensor([3.0, 1.0]).double()
+    turn = torch.linalg.qr(uniform(2, 2, seed=3))[0]
+    for x in (ellipse, 1e4 * ellipse @ turn + 7e4):
+        assert float(curves.first_axis(x, one(x))) == pytest.approx(0.9, rel=1e-6)
+    there_and_back = torch.cat([line(30), line(30).flip(0)[1:16]])
+    assert float(curves.first_axis(there_and_back, one(there_and_back))) == pytest.approx(1)
+    assert float(curves.first_axis(*two(ellipse, line(30) + 50))) == pytest.approx(0.95)
+
+
 def deaths(x):
     """The finite deaths of H₀, by ripser (in float32)."""
     found = ripser(x.numpy(), maxdim=0)["dgms"][0][:, 1]
@@ -286,6 +316,25 @@ def test_a_crossing_among_chords_that_cross_is_found():
     ends = torch.tensor([[[0.02, -0.3]], [[1.98, -0.3]]]).double()
     assert curves.cross(bent, first, torch.cat([ends[0], second])) and curves.cross(bent, first, torch.cat([second, ends[1]]))
     assert not curves.cross(bent, first, second)
+
+
+def test_crossing_points_are_where_curves_cross():
+    """A wave through its zeros, and an arc where one other dives through it; chords that meet are no crossing without refinement."""
+
+    def sine(x):
+        return torch.stack([x[:, 0], x[:, 1] + x[:, 0].sin()], 1)
+
+    found = curves.crossing_points(sine, line(400, (0.5, 0.0), (10.0, 0.0)), line(40, (0.5, -1.0), (10.0, -1.0)), stages=0)
+    assert np.allclose(found, [[1.5 * math.pi, -1.0]], atol=0.1)  # they touch
+    level = line(2, (0.5, 0.0), (10.0, 0.0))
+    wave = torch.stack([torch.linspace(0.5, 10, 999).double(), torch.linspace(0.5, 10, 999).double().sin()], 1)
+    found = curves.crossing_points(lambda x: x, wave, level)
+    assert np.allclose(found[found[:, 0].argsort()], [[k * math.pi, 0.0] for k in (1, 2, 3)], atol=1e-4)
+    first, second = strands(0.002, n=5, stop=2.0)
+    assert len(curves.crossing_points(bent, first, second, stages=0)) == 6 and len(curves.crossing_points(bent, first, second)) == 0
+    dived = torch.cat([torch.tensor([[0.02, -0.3]]).double(), second])
+    assert len(curves.crossing_points(bent, first, dived)) == 1
+    assert curves.crossing_points(lambda x: x, line(5), line(5) + 1).shape == (0, 2)
 
 
 def test_images_decide_not_points():

@@ -2,9 +2,10 @@
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.collections import LineCollection, PathCollection, PolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.quiver import Quiver
 from reference import network, points, pushforwards, spd
@@ -13,7 +14,7 @@ import riemlib as rl
 
 matplotlib.use("agg")
 from riemlib import plot  # noqa: E402
-from riemlib.companion.figures import section1, section2, section4, section5, section7  # noqa: E402
+from riemlib.companion.figures import section1, section2, section4, section5, section7, studies  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("untyped")  # figures take arrays of axes
 
@@ -126,6 +127,107 @@ def test_the_true_preimage_is_drawn_within_the_radius_and_the_ellipse_as_it_is()
         assert np.allclose(line.get_xydata(), ellipse) and np.allclose(cross.get_xydata(), x)
         contour = next(artist for artist in ax.collections if hasattr(artist, "levels"))
         assert list(contour.levels) == [0, RADIUS]
+
+
+# Section 7.1.
+
+
+def still(order=1, layers=2):
+    """A network whose layers move nothing."""
+    return rl.CkNetwork.from_weights([torch.zeros(2, 2).double()] * layers, [torch.zeros(2).double()] * layers, order=order)
+
+
+def two_arms(first, second) -> rl.Sample:
+    arms = [torch.as_tensor(arm, dtype=torch.float64) for arm in (first, second)]
+    return rl.Sample(
+        torch.cat(arms), torch.arange(2).repeat_interleave(len(arms[0])), torch.linspace(0, 1, len(arms[0])).repeat(2).double()
+    )
+
+
+def straight(start, stop, n=60):
+    t = np.linspace(0, 1, n)[:, None]
+    return (1 - t) * np.array(start) + t * np.array(stop)
+
+
+def test_crossings_are_marked_where_the_arms_cross_and_counted():
+    sample = two_arms(straight((-1.0, -1.0), (1.0, 1.0)), straight((-1.0, 0.7), (1.0, -0.3)))
+    fig = section7.untangling(still(), sample, curve=sample)
+    at = np.linalg.solve([[2.0, -2.0], [2.0, 1.0]], [0.0, 1.7])[0] * 2 - 1  # on both lines
+    for l, ax in enumerate(fig.subfigs[0].axes[:3]):
+        assert ax.get_title() == f"layer {l}: 1 crossing" and not ax.child_axes
+        (marks,) = [line for line in ax.lines if line.get_marker() == "x"]
+        assert np.allclose(marks.get_xydata(), [[at, at]], atol=1e-6)
+
+
+def test_arms_that_do_not_cross_get_one_inset_where_they_come_closest():
+    sample = two_arms(straight((-1.0, -1.0), (1.0, 1.0)), straight((-1.0, -0.8), (1.0, 1.05)))
+    fig = section7.untangling(still(), sample, curve=sample)
+    panels = fig.subfigs[0].axes[:3]
+    assert [ax.get_title() for ax in panels] == ["layer 0", "layer 1", "layer 2"]
+    (inset,) = [child for ax in panels for child in ax.child_axes]
+    low, high = np.array([inset.get_xlim(), inset.get_ylim()]).T
+    assert ((low < 1.02) & (high > 1.0)).all()  # the ends of the arms, 0.05 apart
+    assert len(inset.lines) == 4 and high[0] - low[0] < 0.3
+    sample = two_arms(straight((-1.0, -1.0), (1.0, 1.0)), straight((-1.0, -0.4), (1.0, 1.6)))
+    fig = section7.untangling(still(), sample, curve=sample)
+    assert not any(ax.child_axes for ax in fig.subfigs[0].axes)  # seen to be apart without one
+
+
+def test_trajectories_are_told_in_diameters_of_their_layer():
+    fig = section7.untangling(NET, SAMPLE, curve=SAMPLE, particles=2)
+    images = np.stack([x.detach().numpy() for x in NET.coordinates(SAMPLE.x)])
+    size = [max(np.linalg.norm(a - b) for a in x for b in x) for x in images]
+    middle = (images.max(1) + images.min(1)) / 2
+    for a, ax in enumerate(fig.subfigs[1].axes):
+        for line, n in zip(ax.lines, (0, 19, 20, 39), strict=True):
+            assert np.allclose(line.get_ydata(), (images[:, n, a] - middle[:, a]) / size)
+
+
+def test_the_shaded_part_of_the_disc_is_what_the_network_turns_over():
+    """x - tanh(3x) falls where cosh²(3x) < 3: a strip about the axis, less than half of the disc."""
+    W = torch.tensor([[-3.0, 0.0], [0.0, 0.0]]).double()
+    net = rl.CkNetwork.from_weights([W], [torch.zeros(2).double()])
+    ring, success = rl.annulus(200, dtype=torch.float64), {"name": ["C1"], "share": [0.5], "low": [0.4], "high": [0.7]}
+    fig = section7.turned_over(net, ring, [0, 1], pd.DataFrame(success), cells=101)
+    (shaded,) = drawn(fig.axes[0], PolyCollection)
+    quads = np.array([path.vertices[:4] for path in shaded.get_paths()])
+    border = np.arccosh(3**0.5) / 3
+    assert (np.abs(quads[:, :, 0].mean(1)) < border + 0.03).all() and len(quads) > 1000
+    reach = quads[:, :, 0].max(), quads[:, :, 1].max()
+    assert abs(reach[0] - border) < 0.03 and reach[1] > 0.95
+    (bar,) = fig.axes[-1].patches
+    assert bar.get_width() == 0.5
+
+
+def test_the_readings_of_flat_are_told_of_each_arm():
+    t = np.linspace(0, np.pi, 500)
+    sample = two_arms(straight((0.0, 0.0), (2.0, 1.0), 500), np.stack([np.cos(t), np.sin(t)], 1))
+    titles = [ax.get_title() for ax in section7.flat_readings(still(), sample).axes]
+    assert titles[0].endswith("chord/length 1.00, axis 100%") and titles[2] == titles[0].replace("input", "output")
+    assert "chord/length 0.64" in titles[1]
+
+
+KINDS = pd.DataFrame({"network": ["C0"] * 5 + ["C1"] * 5, "solved": [True] * 10, "value": [*range(1, 6), *range(11, 16)]})
+
+
+def test_null_lines_of_a_distribution_are_where_they_belong():
+    untrained = KINDS.assign(value=KINDS["value"] + 0.5)
+    ax = studies.distributions(KINDS, ylabel="y", untrained=untrained, null=("a null", 7.25)).axes[0]
+    dashed = [line.get_xydata() for line in ax.lines if line.get_linestyle() == "--"]
+    assert np.allclose([line.mean(0) for line in dashed], [[0, 3.5], [1, 13.5]])
+    (dotted,) = [line for line in ax.lines if line.get_linestyle() == ":"]
+    assert set(dotted.get_ydata()) == {7.25}
+    assert not [line for line in studies.distributions(KINDS, ylabel="y").axes[0].lines if line.get_linestyle() in ("--", ":")]
+
+
+def test_untrained_networks_are_dashed_through_the_layers_and_layers_are_marked():
+    rows = pd.concat([KINDS.assign(layer=l, value=KINDS["value"] + l) for l in range(4)])
+    table = pd.concat([rows, rows.query("network == 'C1'").assign(network="C1 untrained")])
+    ax = studies.through_layers({"y": table}, marked={"here": (1, 2)}).axes[0]
+    *lines, bar = ax.lines
+    styles = {(line.get_ydata()[0], line.get_linestyle(), line.get_color()) for line in lines}
+    assert styles == {(3, "-", plot.NETWORKS["C0"]), (13, "-", plot.NETWORKS["C1"]), (13, "--", plot.NETWORKS["C1"])}
+    assert list(bar.get_xdata()) == [1, 2]
 
 
 # Sections 2 and 4.

@@ -169,8 +169,8 @@ def test_the_runs_have_a_row_for_each_network_with_its_settings(tmp_path):
 
 
 PLACES = {
-    **{name: {"layer": 4} for name in ("length", "gap ratio", "turning", "probe", "components", "crosses")},
-    **{name: {} for name in ("roughness", "error along the arms", "log condition", "log volume", "certified")},
+    **{name: {"layer": 4} for name in ("length", "gap ratio", "straightness", "first axis", "turning", "components", "crosses")},
+    **{name: {} for name in ("roughness", "error along the arms", "log condition", "log volume", "certified", "turned over")},
     "refined gaps": {"arm": 2, "stage": 5},
 }
 
@@ -203,11 +203,8 @@ def direct(net, name, layer=None, arm=None, stage=None) -> float:
     match name:
         case "roughness":
             return curves.roughness(torch.stack(net.coordinates(long.x)))
-        case "length" | "gap ratio" | "turning":
-            function = {"length": curves.length, "gap ratio": curves.gap_ratio, "turning": curves.turning}[name]
-            return function(f(long.x), long.label)
-        case "probe":
-            return curves.linear_probe(f(sample.x), sample.label)
+        case "length" | "gap ratio" | "straightness" | "first axis" | "turning":
+            return getattr(curves, name.replace(" ", "_"))(f(long.x), long.label)
         case "components":
             return curves.components(f(sparse.x), sparse.label)
         case "refined gaps":
@@ -222,6 +219,10 @@ def direct(net, name, layer=None, arm=None, stage=None) -> float:
             return (torch.linalg.slogdet(g).logabsdet / 2).median()
         case "certified":
             return sum(charts.certificates(net)) / 3
+        case "turned over":
+            J = torch.func.vmap(torch.func.jacrev(lambda point: f(point[None])[0]))(sample.x)
+            kept = (torch.linalg.det(J) > 0).double().mean()
+            return min(kept, 1 - kept)
 
 
 @torch.no_grad()

@@ -217,13 +217,13 @@ def stretch(trained: TrainedNetworks) -> dict[str, Tensor]:
 
 
 def flatness(trained: TrainedNetworks) -> dict[str, Tensor]:
-    """At every layer, the total curvature of the curve, and the accuracy of a linear probe on the training points."""
-    points = trained.points
-    probe = [[curves.linear_probe(x, points.label) for x in images] for images in trained.images(points.x)]
-    found = {"probe": torch.tensor(probe, dtype=torch.float64)}
-    if trained.on_curves:
-        found["turning"] = curves.turning(trained.curve_images, trained.curve.label)
-    return found
+    """At every layer, of the curve: chord over length, the share of variance on the first axis, and the total curvature."""
+    images, label = trained.curve_images, trained.curve.label
+    return {
+        "straightness": curves.straightness(images, label),
+        "first axis": curves.first_axis(images, label),
+        "turning": curves.turning(images, label),
+    }
 
 
 def connectedness(trained: TrainedNetworks) -> dict[str, Tensor]:
@@ -267,13 +267,21 @@ def certified_share(trained: TrainedNetworks) -> dict[str, Tensor]:
     return {"certified": torch.tensor([charts.certificates(net) for net in trained.networks], dtype=torch.float64).mean(1)}
 
 
+def turned_over(trained: TrainedNetworks) -> dict[str, Tensor]:
+    """The share of training points at which the network reverses orientation (det P < 0), or keeps it, whichever is less: 0 for charts."""
+    reversed_ = [torch.linalg.det(pushforward(net, trained.points.x)) < 0 for net in trained.networks]
+    share = torch.stack([each.double().mean() for each in reversed_])
+    return {"turned over": torch.minimum(share, 1 - share)}
+
+
 #: measure -> the function that finds it, and the columns that say where it was measured, for its axes after the seed
 MEASURES: dict[str, tuple[Callable[[TrainedNetworks], dict[str, Tensor]], tuple[str, ...]]] = {
     "roughness": (smoothness, ()),
     "length": (stretch, ("layer",)),
     "gap ratio": (stretch, ("layer",)),
+    "straightness": (flatness, ("layer",)),
+    "first axis": (flatness, ("layer",)),
     "turning": (flatness, ("layer",)),
-    "probe": (flatness, ("layer",)),
     "components": (connectedness, ("layer",)),
     "refined gaps": (connectedness, ("arm", "stage")),
     "crosses": (crossings, ("layer",)),
@@ -281,10 +289,11 @@ MEASURES: dict[str, tuple[Callable[[TrainedNetworks], dict[str, Tensor]], tuple[
     "log condition": (conditioning, ()),
     "log volume": (conditioning, ()),
     "certified": (certified_share, ()),
+    "turned over": (turned_over, ()),
 }
 
 #: The measures of curves: they need the position of each point along its arm
-OF_CURVES = ("length", "gap ratio", "turning", "refined gaps", "crosses")
+OF_CURVES = ("length", "gap ratio", "straightness", "first axis", "turning", "refined gaps", "crosses")
 
 
 def _arms(sample: Sample) -> list[Tensor]:

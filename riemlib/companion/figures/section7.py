@@ -3,17 +3,23 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 import torch
-from matplotlib.collections import LineCollection
+from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import PercentFormatter
+from scipy.spatial import cKDTree
 from torch import Tensor
 
+from ... import curves
 from ...data import Sample
 from ...metric import Geometry
 from ...plot import GREY, as_array, canvas, class_colour, figure, hyperplane, layer_grid, outlines, scatter_classes, square_limits
 from . import described
+
+SHADE = "#d9d9d9"  #: of what belongs to no class
 
 
 def layers(net, sample, *, curve=None, shown: Sequence[int] | None = None, title: str = ""):
@@ -34,8 +40,12 @@ def layers(net, sample, *, curve=None, shown: Sequence[int] | None = None, title
     return described(fig, alt)
 
 
-def untangling(net, sample, *, curve=None, particles: int = 8, title: str = ""):
-    """Figure 2: one panel per layer, and below them each coordinate of some points of each class against the layer."""
+def untangling(net, sample, *, curve, particles: int = 8, title: str = ""):
+    """Figure 2: one panel per layer, and below them each coordinate of some points of each class against the layer.
+
+    `curve` is a dense sample, drawn as lines. Where the images of its two arms cross, there is a ×. If they cross at no layer, but come
+    close, an inset shows where. The coordinates below are those from the centre of a layer's picture over its diameter.
+    """
     images = np.stack([as_array(x) for x in net.coordinates(sample.x)])  # (L + 1, n, 2)
     followed = [arm[np.linspace(0, len(arm) - 1, particles).round().astype(int)] for arm in _points_of_classes(sample)]
     upper, lower = (fig := canvas(8.4, 8.6)).subfigures(2, 1, height_ratios=(3, 1.15))
@@ -44,22 +54,183 @@ def untangling(net, sample, *, curve=None, particles: int = 8, title: str = ""):
     for ax, x in zip(grid, images, strict=False):
         for c, points in enumerate(followed):
             ax.scatter(*x[points].T, s=14, color=class_colour(c), edgecolors="k", linewidths=0.5, zorder=3)
-    _legend(grid[len(images)], sample.label, Line2D([], [], marker="o", ls="", ms=4, mfc="w", mec="k", label="particle followed below"))
+    counts = _crossings(grid, net, curve)
+    handles = [Line2D([], [], marker="o", ls="", ms=4, mfc="w", mec="k", label="particle followed below")]
+    handles += [Line2D([], [], marker="x", ls="", ms=5, color="k", label="arms cross")] if any(counts) else []
+    _legend(grid[len(images)], sample.label, *handles)
     for ax in grid[len(images) + 1 :]:
         ax.set_visible(False)
-    for a, ax in enumerate(lower.subplots(1, images.shape[2])):
-        for c, points in enumerate(followed):
-            ax.plot(images[:, points, a], color=class_colour(c), lw=0.9, marker="o", ms=2)
-        ax.set(xlabel="layer $l$", ylabel=f"coordinate {a + 1}", xticks=range(0, len(images), 2))
-    lower.suptitle("trajectories of the outlined particles", fontsize=9)
+    if not any(counts):
+        _nearest(grid, net, curve)
+    _trajectories(lower.subplots(1, images.shape[2]), images, followed)
+    lower.suptitle("trajectories of the outlined particles, over the diameter of each layer's picture", fontsize=9)
     fig.suptitle(title)
     alt = (
-        f"{title}. One panel for each layer from 0 to {len(net.weights)}: the two arms of the spiral in the coordinates of "
-        "that layer, in two "
-        "colours; in the last a dashed line shows where the readout is undecided. Below: both coordinates of "
-        f"{particles} outlined points of each class against the layer."
+        f"{title}. One panel for each layer from 0 to {len(net.weights)}: the two arms of the spiral in the coordinates of that layer, in "
+        "two colours; in the last a dashed line shows where the readout is undecided. Crossings of the arms by layer: "
+        f"{', '.join(map(str, counts))}. Below: both coordinates of {particles} outlined points of each class against the layer."
     )
     return described(fig, alt)
+
+
+def _trajectories(axes, images: np.ndarray, followed: Sequence[np.ndarray]) -> None:
+    """Each coordinate of the points `followed` of each class against the layer, in pictures of one size about one centre."""
+    centres = (images.max(1) + images.min(1)) / 2
+    size = as_array(curves.diameter(torch.as_tensor(images)))
+    moved = (images - centres[:, None]) / size[:, None, None]
+    for a, ax in enumerate(axes):
+        for c, points in enumerate(followed):
+            ax.plot(moved[:, points, a], color=class_colour(c), lw=0.9, marker="o", ms=2)
+        ax.set(xlabel="layer $l$", ylabel=f"coordinate {a + 1}", xticks=range(0, len(images), 2))
+
+
+def _crossings(axes, net, curve: Sample) -> list[int]:
+    """Marks where the images of the two arms cross at each layer, writes their number into the title of the panel, and returns them."""
+    arms, counts = curves.arms(curve.x, curve.label), []
+    for l in range(len(net.weights) + 1):
+        at = curves.crossing_points(lambda x, l=l: net.coordinates(x)[l], *arms)
+        counts.append(len(at))
+        if len(at):
+            axes[l].plot(*at.T, "kx", ms=5, mew=1.2, zorder=4)
+            axes[l].set_title(f"layer {l}: {len(at)} crossing{'s' * (len(at) > 1)}")
+    return counts
+
+
+def _nearest(axes, net, curve: Sample) -> None:
+    """An inset at the layer, past the input, at which the arms come closest for its size: the curves there, sampled more finely.
+
+    None where it would show them less than three times as large.
+    """
+    arms = curves.arms(curve.x, curve.label)
+    images = [[as_array(x) for x in net.coordinates(arm)] for arm in arms]
+    found = []
+    for l in range(1, len(images[0])):
+        away, number = cKDTree(images[1][l]).query(images[0][l])
+        size = np.ptp(np.concatenate([images[0][l], images[1][l]]), axis=0).max()
+        found.append((away.min() / size, l, int(away.argmin()), int(number[away.argmin()])))
+    _, l, *at = min(found)
+    ax, t = axes[l], torch.linspace(0, 1, 2001, dtype=curve.x.dtype)[:, None]
+    others = []
+    for arm, i in zip(arms, at, strict=True):
+        near = arm[max(i - 20, 0) : i + 21]
+        where = t[:, 0] * (len(near) - 1)
+        k = where.floor().long().clamp(max=len(near) - 2)
+        fine = near[k] + (where - k)[:, None] * (near[k + 1] - near[k])
+        others.append(as_array(net.coordinates(fine)[l]))
+    away, number = cKDTree(others[1]).query(others[0])
+    centre = (others[0][away.argmin()] + others[1][number[away.argmin()]]) / 2
+    half = max(3 * away.min(), 1e-9)
+    zoom = np.diff(ax.get_xlim())[0] * 0.42 / (2 * half)
+    if zoom < 3:
+        return
+    inset = ax.inset_axes([*_emptiest(ax, np.concatenate([images[0][l], images[1][l]])), 0.42, 0.42])
+    for c, *lines in zip(curve.label.unique().tolist(), others, (image[l] for image in images), strict=True):
+        for line in lines:
+            inset.plot(*line.T, color=class_colour(c), lw=1.0)
+    inset.set(xlim=(centre[0] - half, centre[0] + half), ylim=(centre[1] - half, centre[1] + half), xticks=[], yticks=[], aspect="equal")
+    inset.spines[:].set(visible=True, linewidth=0.6)
+    inset.text(0.05, 0.95, f"× {_round(zoom)}", transform=inset.transAxes, va="top", fontsize=7)
+    ax.plot(*centre, "s", ms=5, mfc="none", mec="k", mew=0.8, zorder=4)
+
+
+def _round(value: float) -> str:
+    """A number to one significant digit, without an exponent."""
+    return f"{float(f'{value:.1g}'):.0f}"
+
+
+def _emptiest(ax, x: np.ndarray) -> tuple[float, float]:
+    """The corner of the panel, of size 0.42, that holds fewest of the points: its lower left end in units of the panel."""
+    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+    at = (x - [left, bottom]) / [right - left, top - bottom]
+    corners = [(a, b) for a in (0.02, 0.56) for b in (0.02, 0.5)]
+    return min(corners, key=lambda corner: int(((at > np.array(corner) - 0.02) & (at < np.array(corner) + 0.46)).all(1).sum()))
+
+
+def turned_over(net, sample: Sample, shown: Sequence[int], success: pd.DataFrame, *, title: str = "", cells: int = 81):
+    """A network that separates a disc from the annulus around it: layers `shown`, with the part of the plane that it turns over shaded.
+
+    That part, of the disc that holds the sample, is where the map to the output reverses orientation (or keeps it, where that is the
+    smaller part). `success`: name, share, low, high, a bar each.
+    """
+    half = float(sample.x.norm(dim=1).max())
+    line = torch.linspace(-half, half, cells, dtype=sample.x.dtype)
+    grid = torch.cartesian_prod(line, line)
+    corners = torch.arange(cells**2).view(cells, cells)
+    quads = torch.stack([corners[:-1, :-1], corners[1:, :-1], corners[1:, 1:], corners[:-1, 1:]], -1).view(-1, 4)
+    quads = as_array(quads[(grid[quads].norm(dim=2) <= half).all(1)])
+    images = [as_array(x) for x in net.coordinates(grid)]
+    first, second = (images[-1][quads[:, k + 2]] - images[-1][quads[:, k]] for k in (0, 1))  # the diagonals
+    over = first[:, 0] * second[:, 1] < first[:, 1] * second[:, 0]
+    over = ~over if over.mean() > 0.5 else over
+    fig, axes = figure(2, 3, width=8.0, height=5.6)
+    panels = list(axes.flat)[: len(shown)]
+    _panels(panels, net, sample, None, 2.0, shown)
+    for ax, l in zip(panels, shown, strict=True):
+        shape = PolyCollection(images[l][quads[over]], facecolors=SHADE, edgecolors=SHADE, linewidths=0.3, zorder=0, rasterized=True)
+        ax.add_collection(shape, autolim=False)
+    bars = _merged(fig, axes, len(shown))
+    _success(bars, success)
+    handles = [Line2D([], [], color=class_colour(c), marker="o", ms=3, ls="", label=name) for c, name in enumerate(("disc", "annulus"))]
+    handles.append(Line2D([], [], color=SHADE, lw=6, label="turned over"))
+    handles.append(Line2D([], [], color=GREY, ls="--", lw=1, label="readout undecided"))
+    fig.legend(handles=handles, loc="outside lower center", ncols=4)
+    fig.suptitle(title)
+    shares = ", ".join(f"{row.name} {row.share:.0%}" for row in success.itertuples(index=False))
+    alt = (
+        f"{title}. The disc and the annulus around it at layers {', '.join(map(str, shown))}; shaded, {over.mean():.0%} of the "
+        f"plane's disc, which the network turns over. Bars: networks at 0.0 % error: {shares}."
+    )
+    return described(fig, alt)
+
+
+def _success(ax, success: pd.DataFrame) -> None:
+    """A bar with Wilson's interval for each row: name, share, low, high."""
+    share = success["share"].to_numpy()
+    reach = np.abs(success[["low", "high"]].to_numpy().T - share)
+    ax.barh(range(len(success)), share, xerr=reach, color="#bbbbbb", ecolor="k", capsize=2, error_kw={"lw": 1})
+    ax.set_yticks(range(len(success)), success["name"])
+    ax.set(xlabel="networks at 0.0 % error", xlim=(0, 1), ylim=(len(success) - 0.4, -0.6))
+    ax.xaxis.set_major_formatter(PercentFormatter(1))
+
+
+def _merged(fig: Figure, axes: np.ndarray, first: int):
+    """One panel in place of those of the last row from number `first` on."""
+    rest = list(axes.flat)[first:]
+    place = axes[-1, first % axes.shape[1]].get_gridspec()[-1, first % axes.shape[1] :]
+    for ax in rest:
+        ax.remove()
+    return fig.add_subplot(place)
+
+
+def flat_readings(net, curve: Sample, *, title: str = ""):
+    """The arms at the input and at the output, with what two readings of flat measure: chord and first axis. A column for each arm.
+
+    Each panel says how long the chord is over the arm, and which share of the arm's variance lies along its first axis.
+    """
+    images = net.coordinates(curve.x)
+    fig, axes = figure(1, 4, width=8.4, height=3.0)
+    told = []
+    for ax, (l, c) in zip(axes[0], [(l, c) for l in (0, -1) for c in (0, 1)], strict=True):
+        arm = images[l][curve.label == c]
+        label = torch.zeros(len(arm), dtype=torch.int64)
+        x = as_array(arm)
+        chord, share = (float(measure(torch.as_tensor(x), label)) for measure in (curves.straightness, curves.first_axis))
+        spread, (axis, _) = np.linalg.svd(x - x.mean(0), full_matrices=False)[1:]
+        ends = x.mean(0) + np.outer([-1.7, 1.7], axis) * spread[0] / len(x) ** 0.5
+        ax.plot(*x.T, color=class_colour(c), lw=1.1)
+        ax.plot(*ends.T, color=GREY, lw=1, ls=":")
+        ax.plot(*x[[0, -1]].T, color="k", lw=1, ls="--", marker="o", ms=3)
+        square_limits(ax, np.concatenate([x, ends]))
+        where = "input" if l == 0 else "output"
+        ax.set_title(f"{where}, class {c + 1}\nchord/length {chord:.2f}, axis {share:.0%}", fontsize=8)
+        told.append(f"{where}, class {c + 1}: {chord:.2f} and {share:.0%}")
+    handles = [
+        Line2D([], [], color="k", ls="--", lw=1, marker="o", ms=3, label="chord"),
+        Line2D([], [], color=GREY, ls=":", label="first axis"),
+    ]
+    fig.legend(handles=handles, loc="outside lower center", ncols=2)
+    fig.suptitle(title)
+    return described(fig, f"{title}. Chord over length, and the share of variance on the first axis: {'; '.join(told)}.")
 
 
 def _panels(axes, net, sample, curve, size: float, shown: Sequence[int]) -> None:

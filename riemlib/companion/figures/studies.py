@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator, PercentFormatter
 
 from ...plot import GREY, NETWORKS, as_array, figure
@@ -16,12 +17,24 @@ from . import described, listed
 
 ORDERED = ("#a6cee3", "#56a0d3", "#1f5fa8", "#0b2a5b")  # values in their order, light to dark
 TORN = "#D55E00"
+MARKS = ("#999999", "#444444")  #: of bars over the layers
 SOLVED = "seeds at 0.0 % error"
 
 
-def distributions(table: pd.DataFrame, *, ylabel: str, title: str = ""):
-    """One measure: a column of dots for each kind of network, its median and the interval of it. `table`: network, solved, value."""
-    fig, ((ax,),) = figure(1, 1, width=4.4, height=3.5)
+def distributions(
+    table: pd.DataFrame,
+    *,
+    ylabel: str,
+    title: str = "",
+    untrained: pd.DataFrame | None = None,
+    null: tuple[str, float] | None = None,
+):
+    """One measure: a column of dots for each kind of network, its median and the interval of it. `table`: network, solved, value.
+
+    `untrained` are networks of the same kinds before training: their median is a short dashed line. `null` is a name and a value, a dotted
+    line across.
+    """
+    fig, ((ax,),) = figure(1, 1, width=5.0, height=3.7)
     kinds = list(table["network"].unique())
     for i, kind in enumerate(kinds):
         rows = statistics.select(table, network=kind)
@@ -36,32 +49,51 @@ def distributions(table: pd.DataFrame, *, ylabel: str, title: str = ""):
     dots = {"0.0 % error": GREY, "more": "none"}
     handles = [Line2D([], [], marker="o", ls="", ms=4, mfc=face, mec=GREY, label=name) for name, face in dots.items()]
     handles.append(Line2D([], [], color="k", lw=1.4, label="median, 95 % interval"))
+    handles += _nulls(ax, kinds, untrained, null)
     fig.legend(handles=handles, loc="outside lower center", ncols=3)
     medians = _middles(table, ["network"], "value")
-    alt = (
-        f"{ylabel} of each network, a dot each, filled at 0.0 % error. {title}. Medians: "
-        + ", ".join(f"{row.network} {row.middle:.3g}" for row in medians.itertuples())
-        + "."
-    )
-    return described(fig, alt)
+    before = f" Untrained: {_told(_middles(untrained, ['network'], 'value'))}." if untrained is not None else ""
+    alt = f"{ylabel} of each network, a dot each, filled at 0.0 % error. {title}. Medians: {_told(medians)}.{before}"
+    return described(fig, alt + (f" {null[0]}: {null[1]:.3g}." if null else ""))
 
 
-def strips(table: pd.DataFrame, base: Mapping[str, object], *, measure: str):
+def _nulls(ax, kinds: Sequence[str], untrained: pd.DataFrame | None, null: tuple[str, float] | None) -> list[Line2D]:
+    """What `distributions` draws of networks before training, and of a value without networks; returns what a legend needs."""
+    handles = []
+    if untrained is not None:
+        for row in _middles(untrained, ["network"], "value").itertuples():
+            i = kinds.index(row.network)
+            ax.plot([i - 0.45, i + 0.45], [row.middle, row.middle], color=GREY, ls="--", lw=1.6)
+        handles.append(Line2D([], [], color=GREY, ls="--", lw=1.6, label="median, untrained"))
+    if null:
+        handles.append(ax.axhline(null[1], color=GREY, ls=":", lw=1, label=null[0]))
+    return handles
+
+
+def _told(medians: pd.DataFrame) -> str:
+    return ", ".join(f"{row.network} {row.middle:.3g}" for row in medians.itertuples())
+
+
+def strips(table: pd.DataFrame, base: Mapping[str, object], *, measure: str, line: float | None = None):
     """Sensitivity: above the share of networks at 0.0 % error, below the median of a measure; a column of panels for each setting.
 
-    `table` is one that `statistics.strips` made of the measure. Dotted: the value of each setting in `base`.
+    `table` is one that `statistics.strips` made of the measure. Dotted: the value of each setting in `base`. `line` is a value of the
+    measure to compare with, dashed.
     """
     settings, kinds = list(table["setting"].unique()), list(table["network"].unique())
     quantities = {"solved": SOLVED, "value": f"{measure} (median)"}
-    fig, axes = figure(2, len(settings), width=9.0, height=5.2, sharey="row", sharex="col")
+    width = min(9.0, 1.2 + 2.4 * len(settings))
+    fig, axes = figure(2, len(settings), width=width, height=5.2, sharey="row", sharex="col")
     for row, column in zip(axes, quantities, strict=True):
         for ax, (setting, strip) in zip(row, table.groupby("setting", sort=False), strict=True):
             middles = _middles(strip, ["network", "at"], column)
             for i, kind in enumerate(kinds):
-                line = statistics.select(middles, network=kind).sort_values("at")
-                _errorbar(ax, line["at"], line, color=_colour(kind, i), marker="o", ms=4, lw=1.2)
+                found = statistics.select(middles, network=kind).sort_values("at")
+                _errorbar(ax, found["at"], found, color=_colour(kind, i), marker="o", ms=4, lw=1.2)
             ax.axvline(base[setting], color=GREY, ls=":", lw=1, zorder=0)
             _ticks_at(ax, sorted(strip["at"].unique()))
+            if line is not None and column == "value":
+                ax.axhline(line, color=GREY, ls="--", lw=1, zorder=0)
         row[0].set_ylabel(quantities[column])
     for ax, setting in zip(axes[-1], settings, strict=True):
         ax.set_xlabel(setting.replace("_", " "))
@@ -75,11 +107,19 @@ def strips(table: pd.DataFrame, base: Mapping[str, object], *, measure: str):
     return described(fig, alt)
 
 
-def through_layers(panels: Mapping[str, pd.DataFrame], *, by: str = "network", log: Sequence[str] = (), mean: Sequence[str] = ()):
+def through_layers(
+    panels: Mapping[str, pd.DataFrame],
+    *,
+    by: str = "network",
+    log: Sequence[str] = (),
+    mean: Sequence[str] = (),
+    marked: Mapping[str, tuple[float, float]] | None = None,
+):
     """A measure against the layer, one panel for each table: a line for each value of the column `by`. The key is the label of the y axis.
 
     Lines are medians, and the shaded regions hold the middle half of the networks. Panels in `mean` show means in percent instead; those in
-    `log` have a logarithmic axis. `panels[label]`: the column `by`, layer, value.
+    `log` have a logarithmic axis. A value that ends in "untrained" has a dashed line. `marked` names layers, first and last: a bar.
+    `panels[label]`: the column `by`, layer, value.
     """
     fig, axes = figure(1, len(panels), width=max(4.6, min(9.0, 4.0 * len(panels) + 0.6)), height=3.3)
     names = list(dict.fromkeys(name for table in panels.values() for name in table[by]))
@@ -87,16 +127,20 @@ def through_layers(panels: Mapping[str, pd.DataFrame], *, by: str = "network", l
         for name, rows in table.groupby(by, sort=False):
             values, colour = rows.groupby("layer")["value"], _colour(name, names.index(name))
             middle = values.mean() if ylabel in mean else values.median()
-            ax.plot(middle, color=colour, marker="o", ms=3)
-            if ylabel not in mean:
+            ax.plot(middle, color=colour, marker="o", ms=3, ls=_line(name))
+            if ylabel not in mean and _line(name) == "-":
                 ax.fill_between(middle.index, values.quantile(0.25), values.quantile(0.75), color=colour, alpha=0.16, lw=0)
+        for i, layers in enumerate((marked or {}).values()):
+            ax.plot(layers, [0.99 - 0.04 * i] * 2, color=MARKS[i], lw=4, transform=ax.get_xaxis_transform(), solid_capstyle="butt")
         ax.set(xlabel="layer", ylabel=ylabel)
         ax.xaxis.get_major_locator().set_params(integer=True)
         if ylabel in log:
             _logarithmic(ax)
         if ylabel in mean:
             _percent(ax)
-    _legend(fig, names, by=by, marker="o", ms=3)
+    band = [Patch(color=GREY, alpha=0.25, lw=0, label="middle half of the networks")] if set(panels) - {*mean} else []
+    band += [Line2D([], [], color=MARKS[i], lw=4, label=name) for i, name in enumerate(marked or ())]
+    _legend(fig, names, by=by, more=band, marker="o", ms=3)
     alt = (
         f"{listed(panels)} against the layer, for {listed(names)}. Last layer: "
         + "; ".join(
@@ -114,31 +158,27 @@ def _last(table: pd.DataFrame, by: str, mean: bool):
     return (values.mean() if mean else values.median()).items()
 
 
-def positions(table: pd.DataFrame, reference: pd.DataFrame, *, measure: str):
-    """Success (left) and a measure (right) by the position of the one plain layer. `table`: plain_layer, solved, value.
+def positions(table: pd.DataFrame, reference: pd.DataFrame):
+    """Success by the position of the one plain layer. `table`: plain_layer, solved.
 
-    Dashed: the networks of `reference` (network, solved, value), one kind in all layers.
+    Dashed, with its interval as a band: the networks of `reference` (network, solved), one kind in all layers.
     """
-    fig, axes = figure(1, 2, width=8.2, height=3.2)
-    for ax, column in zip(axes[0], ("solved", "value"), strict=True):
-        middles = _middles(table, ["plain_layer"], column)
-        _errorbar(
-            ax, middles["plain_layer"], middles, color=NETWORKS["mixed"], marker="o", ms=4, ls="", label="identity left out in one layer"
-        )
-        for i, row in enumerate(_middles(reference, ["network"], column).itertuples()):
-            ax.axhline(row.middle, color=_colour(row.network, i), ls="--", lw=1, label=f"{row.network} in all layers")
-        ax.set(xlabel="layer without the identity", xticks=middles["plain_layer"])
-    axes[0, 0].set_ylabel(SOLVED)
-    _percent(axes[0, 0])
-    axes[0, 1].set_ylabel(f"{measure} (median)")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
+    fig, ((ax,),) = figure(1, 1, width=5.6, height=3.2)
+    middles = _middles(table, ["plain_layer"], "solved")
+    label = "no identity into one layer"
+    _errorbar(ax, middles["plain_layer"], middles, color=NETWORKS["mixed"], marker="o", ms=4, ls="", label=label)
+    found = _middles(reference, ["network"], "solved")
+    for i, row in enumerate(found.itertuples()):
+        ax.axhline(row.middle, color=_colour(row.network, i), ls="--", lw=1, label=f"{row.network} in all layers")
+        ax.axhspan(row.low, row.high, color=_colour(row.network, i), alpha=0.12, lw=0)
+    ax.set(xlabel="layer without the identity", xticks=middles["plain_layer"], ylabel=SOLVED)
+    _percent(ax)
+    handles, labels = ax.get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside upper center", ncols=len(labels))
-    alt = (
-        f"Left, {SOLVED}, right, the {measure}, when the identity is left out in one layer, by that layer. Dashed lines: "
-        + ", ".join(f"{row.network} in all layers {row.middle:.0%}" for row in _middles(reference, ["network"], "solved").itertuples())
-        + "."
-    )
-    return described(fig, alt)
+    low, high = middles["middle"].min(), middles["middle"].max()
+    lines = ", ".join(f"{row.network} in all layers {row.middle:.0%}" for row in found.itertuples())
+    alt = f"{SOLVED}, when the identity is left out in one layer, by that layer: from {low:.0%} to {high:.0%}. Dashed lines: {lines}"
+    return described(fig, f"{alt}.")
 
 
 def batches(table: pd.DataFrame, *, success: bool = False, log: Sequence[str] = ()):
@@ -259,15 +299,24 @@ def _errorbar(ax, x, middles: pd.DataFrame, **style) -> None:
 
 def _colour(name, i: int) -> str:
     """The colour of a kind of network; the i-th of an ordered list for anything else."""
-    return NETWORKS.get(name, ORDERED[i % len(ORDERED)])
+    return NETWORKS.get(name.removesuffix(" untrained") if isinstance(name, str) else name, ORDERED[i % len(ORDERED)])
 
 
-def _legend(fig, names: Sequence, *, by: str = "network", **style) -> None:
-    """Which colour is which value of the column `by`, above the panels. Networks go by their names, numbers with the column's."""
+def _line(name) -> str:
+    """The line style of a kind of network: dashed for one that is not trained."""
+    return "--" if isinstance(name, str) and name.endswith(" untrained") else "-"
+
+
+def _legend(fig, names: Sequence, *, by: str = "network", more: Sequence = (), **style) -> None:
+    """Which colour is which value of the column `by`, above the panels. Networks go by their names, numbers with the column's.
+
+    `more` are further entries.
+    """
     labels = [name if isinstance(name, str) else f"{by.replace('_', ' ')} {name}" for name in names]
     colours = [_colour(name, i) for i, name in enumerate(names)]
-    handles = [Line2D([], [], color=colour, label=label, **style) for colour, label in zip(colours, labels, strict=True)]
-    fig.legend(handles=handles, loc="outside upper center", ncols=len(names))
+    lines = [_line(name) for name in names]
+    handles = [Line2D([], [], color=c, label=label, ls=ls, **style) for c, label, ls in zip(colours, labels, lines, strict=True)]
+    fig.legend(handles=[*handles, *more], loc="outside upper center", ncols=len(names) + len(more))
 
 
 def _percent(ax) -> None:
