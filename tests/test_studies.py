@@ -169,7 +169,7 @@ def test_the_runs_have_a_row_for_each_network_with_its_settings(tmp_path):
 
 
 PLACES = {
-    **{name: {"layer": 4} for name in ("length", "gap ratio", "turning", "probe", "components", "crosses")},
+    **{name: {"layer": 4} for name in ("length", "largest gap", "gap ratio", "turning", "probe", "components", "crosses")},
     **{name: {} for name in ("roughness", "error along the arms", "log condition", "log volume", "certified")},
     "refined gaps": {"arm": 2, "stage": 5},
 }
@@ -203,9 +203,8 @@ def direct(net, name, layer=None, arm=None, stage=None) -> float:
     match name:
         case "roughness":
             return curves.roughness(torch.stack(net.coordinates(long.x)))
-        case "length" | "gap ratio" | "turning":
-            function = {"length": curves.length, "gap ratio": curves.gap_ratio, "turning": curves.turning}[name]
-            return function(f(long.x), long.label)
+        case "length" | "largest gap" | "gap ratio" | "turning":
+            return getattr(curves, name.replace(" ", "_"))(f(long.x), long.label)
         case "probe":
             return curves.linear_probe(f(sample.x), sample.label)
         case "components":
