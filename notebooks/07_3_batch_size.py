@@ -210,15 +210,21 @@ def panels(names):
     return table, {name: dict(rows.groupby("network")["value"].median()) for name, rows in fresh.items()}
 
 
+def at_input(measure):
+    """The value before the first layer, the same for all networks, as a reference line."""
+    return networks.rows(measure, {}, layers=True)["value"].iloc[0], "at the input"
+
+
 names = {"share at 0.0 % error": "solved", "largest gap / diameter": "largest gap", "pieces at 5 %": "components"}
 table, nulls = panels(names)
-whole = {"pieces at 5 %": (2, "both arms whole")}
-fig = draw.batches(table, nulls=nulls, references=whole, log=["largest gap / diameter"])
+references = {"largest gap / diameter": at_input("largest gap"), "pieces at 5 %": (2, "both arms whole")}
+fig = draw.batches(table, nulls=nulls, references=references, log=["largest gap / diameter"])
 figures.save(fig, "batch_connectedness")
 plt.show()
 
 # %% [markdown]
-# At which layer do the pictures fall apart? The paper sees it at layer 4.
+# At which layer do the pictures fall apart? The paper sees it at layer 4. Left, shares of networks; right, a line is a median and a band the middle
+# half of the networks.
 
 # %%
 compared = [small, large]
@@ -407,7 +413,9 @@ notebook.decide(
 # %%
 names = {"roughness": "roughness", "length of the arms / diameter": "length", "condition number": "condition number"}
 table, nulls = panels(names)
-figures.save(draw.batches(table, nulls=nulls, log=list(names)[1:]), "batch_complexity")
+references = {"roughness": (2 * (depth - 1) / depth, "independent increments"), "condition number": (1, "a similarity")}
+references["length of the arms / diameter"] = at_input("length")
+figures.save(draw.batches(table, nulls=nulls, references=references, log=list(names)[1:]), "batch_complexity")
 plt.show()
 
 # %%
