@@ -241,6 +241,15 @@ class _Part:
         return loss
 
 
+@cache
+def helpers(threads: int) -> ThreadPoolExecutor:
+    """Threads that are kept: to start one takes a tenth of a millisecond, a sweep little more."""
+    return ThreadPoolExecutor(threads)
+
+
+os.register_at_fork(after_in_child=helpers.cache_clear)  # a process made by fork has no threads but its first
+
+
 def sweeps(net: CkNetwork, x: Tensor) -> bool:
     """Whether the compiled loop can sweep these points: nothing asks for a derivative, and no transform of torch looks on."""
     if not isinstance(x, Tensor) or not checks.is_plain(x) or (x.requires_grad and torch.is_grad_enabled()):
@@ -273,13 +282,9 @@ def sweep(net: CkNetwork, first: Tensor, want: tuple[str, ...], lowest: int = 0)
         kernel().sweep(state, net.widths[0], W, t.lines, lowest, *t.arguments, *arrays, *span)
 
     spans = list(pairwise(ends))
-    if threads > 1:
-        with ThreadPoolExecutor(threads - 1) as pool:
-            others = pool.map(some, spans[1:])
-            some(spans[0])
-            list(others)
-    else:
-        some(spans[0])
+    others = helpers(threads - 1).map(some, spans[1:]) if threads > 1 else ()
+    some(spans[0])
+    list(others)
 
     def cut(name: str, array: Tensor, l: int) -> Tensor:
         """Without the zeros that fill up widths, entries and points."""

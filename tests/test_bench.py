@@ -164,7 +164,7 @@ def test_sizes_of_a_full_run_are_those_of_the_promises():
     full = bench.Sizes()
     assert (full.plane, full.wide, full.networks, full.reduced) == (100_000, 1_000, 100, 10**7) and bench.DEPTH == 10
     sizes = {axis: (steps[0], steps[-1]) for axis, _, steps, *_ in bench.CURVES}
-    assert sizes == {"points": (1_000, 1_000_000), "depth": (5, 80), "width": (2, 64), "networks": (50, 800)}
+    assert sizes == {"points": (20_000, 160_000), "depth": (5, 80), "width": (2, 64), "networks": (20, 320)}
     assert full.curve >= max(len(steps) for _, _, steps, *_ in bench.CURVES) and replace(full, rounds=1) != full
 
 

@@ -184,7 +184,7 @@ def test_a_full_run_publishes_stamped_notebooks_claims_and_figures(finished):
 
 def test_a_full_run_fills_the_tables_of_the_readme(finished):
     readme = (finished / "README.md").read_text()
-    assert "1 claims decided: 1 confirmed." in readme and r"[01_first \[3\]](notebooks/01_first.ipynb)" in readme
+    assert "1 claims. 1 added by us: 1 confirmed. No verdict yet: " in readme and r"[01_first \[3\]](notebooks/01_first.ipynb)" in readme
     assert r"| Eq. 1 | two | [lazy.twice](riemlib/lazy.py) | [02_second \[1\]](notebooks/02_second.ipynb) |" in readme
     assert readme.startswith("# Toy\n\n<!-- ledger -->\n") and readme.endswith("\n<!-- /equations -->\n\nend\n")
 
@@ -240,6 +240,24 @@ ALL = ["00_overview", "01_first", "02_second"]
 def test_what_an_edit_makes_stale(copy, file, old, new, expected):
     edit(copy / file, old, new)
     assert stale(copy) == expected
+
+
+def test_a_notebook_that_shows_all_claims_or_the_table_of_the_multiverse_goes_stale_with_them(project):
+    """The other notebook does not."""
+
+    def digests() -> list[str]:
+        return [build.digest(project, name, "full") for name in ("01_first", "02_second")]
+
+    edit(project / "notebooks/02_second.py", "import time", "import time\nmultiverse = CLAIMS = None\nprint(multiverse, CLAIMS)")
+    table = project / "riemlib/companion/multiverse.csv.gz"
+    before = digests()
+    table.write_bytes(b"a table")
+    with_table = digests()
+    table.write_bytes(b"another table")
+    other = digests()
+    assert before[0] == with_table[0] == other[0] and len({before[1], with_table[1], other[1]}) == 3
+    edit(project / "riemlib/companion/claims.toml", '"flatness"\nrepaired = "r"', '"flatness"\nrepaired = "other"')
+    assert digests()[0] == other[0] and digests()[1] != other[1]
 
 
 def test_a_module_that_is_new_or_gone_concerns_those_that_use_it(copy):

@@ -173,7 +173,34 @@ def test_tables_of_the_ledger_have_a_row_for_each_claim(claims):
     for claim in claims:
         assert claim["id"] in page and claim["statement"] in text
     assert "(notebooks/02_notation.ipynb)" in text and "**refuted**" in text
-    assert said.startswith("3 claims decided: 1 confirmed, 2 refuted.") and "`gauge`" in said and "product-order" not in said
+    assert said.startswith("3 claims. 2 printed in the paper: 1 confirmed, 1 refuted. 1 added by us: 1 refuted. No verdict yet: ")
+    assert "`gauge`" in said and "product-order" not in said and "implied" not in said
+
+
+def test_each_source_has_a_table_of_its_own(claims):
+    page = ledger.tables_by_source(claims)
+    printed, ours = page.split("<h3>")[1:]
+    assert printed.startswith("Printed in the paper (2)") and ours.startswith("Added by us (1)")
+    assert printed.count("<tr>") == 3 and ours.count("<tr>") == 2
+
+
+@pytest.mark.parametrize(
+    ("id", "verdict", "heading"),
+    [
+        ("product-order", "refuted", "Printed statements"),
+        ("product-order", "not supported", "Printed statements"),
+        ("product-order", "confirmed with conditions", "With a condition"),
+        ("product-order", "undecided", "Not decided"),
+        ("zero-error-typical", "refuted", "Implied or cited"),
+        ("weight-sharing-cheap", "confirmed with conditions", "Implied or cited"),
+        ("product-order", "confirmed", ""),
+        ("gauge", "refuted", ""),
+    ],
+)
+def test_the_errata_put_a_claim_where_it_belongs(id, verdict, heading, tmp_path):
+    page = ledger.errata(ledger.gather([executed(tmp_path / "a.ipynb", ledger.record(id, rules.Verdict(verdict, "so"), {}))]))
+    assert [part for part in ledger.ERRATA if f"<h2>{part}</h2>" in page] == ([heading] if heading else [])
+    assert (ledger.CLAIMS[id].statement in page) == bool(heading)
 
 
 def test_what_a_claim_says_is_read_from_todays_claims(tmp_path):
@@ -191,11 +218,10 @@ def test_the_wording_says_where_the_paper_does_not_print_a_claim_itself(claims):
         assert ledger.wording(dataclasses.asdict(claim)) == claim.statement + ending
 
 
-def test_verdicts_are_counted_by_thesis(claims):
-    theses = {"charts": ["relu-residual-bijective", "softmax-chart"], "metric": ["product-order", "gauge"]}
-    lines = ledger.summary_by_thesis(claims, theses).splitlines()
-    assert lines[2] == "| charts |  |  |  | 1 | relu-residual-bijective (refuted) |"
-    assert lines[3] == "| metric | 1 |  |  |  |  |" and len(lines) == 4
+def test_questions_are_answered_by_verdicts(claims):
+    first, second = ledger.answers(claims, {"Does it fold?": "relu-residual-bijective", "And this?": "gauge"}).splitlines()
+    assert first.startswith("1. **Does it fold?** The statement that a residual layer with ReLU is bijective is **refuted**: ")
+    assert first.endswith("([02_notation](02_notation.ipynb#relu-residual-bijective))") and second == "2. **And this?** No verdict yet."
 
 
 @pytest.mark.parametrize("verdict", rules.VERDICTS)

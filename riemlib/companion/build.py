@@ -7,6 +7,7 @@ digest of the outputs. Comments, docstrings and prose change no digest.
 """
 
 import ast
+import hashlib
 import json
 import logging
 import os
@@ -89,7 +90,7 @@ def digest(root: Path, name: str, profile: str, results: Iterable[Path] = (), gi
     nb = source(root, name)
     shown = ledger.gather(results) if name in LAST else []
     values = passed(root, name, profile) | dict(given or {})
-    return hashed([code(nb), values, locked(root), code_used(tree(nb), root), claims(root, name, nb), shown])
+    return hashed([code(nb), values, locked(root), code_used(tree(nb), root), claims(root, name, nb), shown, *multiverse_table(root, nb)])
 
 
 def code(nb: NotebookNode) -> list:
@@ -127,13 +128,29 @@ def locked(root: Path) -> list[str]:
 
 
 def claims(root: Path, name: str, nb: NotebookNode) -> list[dict]:
-    """The entries in claims.toml of the claims that a notebook decides: those whose ids stand in its code. `LAST` show all of them."""
+    """The entries in claims.toml of the claims that a notebook decides: those whose ids stand in its code.
+
+    All of them for `LAST`, and for a notebook that reads `CLAIMS`.
+    """
     file = root / "riemlib" / "companion" / "claims.toml"
     entries = tomllib.loads(file.read_text(encoding="utf-8"))["claim"] if file.exists() else []
-    if name in LAST:
+    if name in LAST or "CLAIMS" in names_in(nb):
         return entries
     strings = {node.value for node in ast.walk(tree(nb)) if isinstance(node, ast.Constant)}
     return sorted((entry for entry in entries if entry["id"] in strings), key=lambda entry: entry["id"])
+
+
+def multiverse_table(root: Path, nb: NotebookNode) -> list[str]:
+    """The digest of the committed table of the multiverse, for a notebook that reads it."""
+    file = root / "riemlib" / "companion" / "multiverse.csv.gz"
+    return [hashlib.sha256(file.read_bytes()).hexdigest()] if file.exists() and "multiverse" in names_in(nb) else []
+
+
+def names_in(nb: NotebookNode) -> set[str]:
+    """The names and attributes in the code of a notebook."""
+    return {
+        node.id if isinstance(node, ast.Name) else node.attr for node in ast.walk(tree(nb)) if isinstance(node, ast.Name | ast.Attribute)
+    }
 
 
 # Executed notebooks.

@@ -16,7 +16,21 @@ from .rules import VERDICTS, Verdict, rounded, show
 
 MIME = "application/vnd.riemlib.claim+json"
 STAMP = "application/vnd.riemlib.stamp+json"  #: of the line at the end of a notebook
-SOURCES = ("printed", "implied", "cited", "ours")
+#: source -> whose claims they are, in words
+WHOSE = {
+    "printed": "printed in the paper",
+    "implied": "implied by it, as we read it",
+    "cited": "reported by it from other works",
+    "ours": "added by us",
+}
+SOURCES = tuple(WHOSE)
+#: heading of the errata -> what stands there
+ERRATA = {
+    "Printed statements": "They do not hold as they are printed: a counterexample is shown, or the evidence does not show them.",
+    "With a condition": "These printed statements hold under a condition that the paper does not state. The verdict names it.",
+    "Not decided": "The evidence is too weak for a verdict on these printed statements. The record says how much more is needed.",
+    "Implied or cited": "We read these into the paper, or it reports them from other works. They are not held against its authors.",
+}
 
 
 # The claims.
@@ -26,7 +40,8 @@ SOURCES = ("printed", "implied", "cited", "ours")
 class Claim:
     """What the paper says (`statement`), where (`section`), and the statement that does hold (`repaired`), where there is one.
 
-    `source`: the paper prints the claim, implies it, or cites it from another work; or it is ours.
+    `source`: the paper prints the claim, implies it, or cites it from another work; or it is ours. `first`: the verdict under the first
+    protocol, where it had one; `changed`: what the second changes.
     """
 
     id: str
@@ -34,6 +49,8 @@ class Claim:
     source: str
     statement: str
     repaired: str = ""
+    first: str = ""
+    changed: str = ""
 
 
 def read_claims(file: Path) -> dict[str, Claim]:
@@ -155,16 +172,45 @@ def table(claims: Sequence[Mapping]) -> str:
     return element("table", element("thead", element("tr", *head)), element("tbody", *rows))
 
 
+def tables_by_source(claims: Sequence[Mapping]) -> str:
+    """Gathered claims as HTML: whose they are, and a table for each."""
+    found = []
+    for source, whose in WHOSE.items():
+        of_source = [claim for claim in claims if claim["source"] == source]
+        if of_source:
+            found += [element("h3", f"{escape(whose[0].upper() + whose[1:])} ({len(of_source)})"), table(of_source)]
+    return "".join(found)
+
+
 def errata(claims: Sequence[Mapping]) -> str:
-    """The claims that are not confirmed as the paper states them, as HTML: the statement, what was found, and what does hold."""
-    boxes = []
+    """What is not confirmed as the paper has it, as HTML: the statement, what was found, and what does hold.
+
+    First the printed statements that do not hold as printed. Under headings of their own: what holds under a condition that the paper does
+    not state, what is not decided, and what the paper implies or cites.
+    """
+    parts: dict[str, list[Mapping]] = {heading: [] for heading in ERRATA}
     for claim in claims:
         if claim["verdict"] != "confirmed" and claim["source"] != "ours":
-            said = _paragraph(element("b", f"§ {escape(claim['section'])}: {escape(wording(claim))}."))
-            found = _paragraph(f"{verdict_in_colour(claim['verdict'])}, {_link(claim)}: {escape(claim['reason'])}.")
-            holds = CLAIMS[claim["id"]].repaired
-            boxes.append(_box(claim["verdict"], said, found, _paragraph(f"<b>What holds.</b> {escape(holds)}") if holds else ""))
-    return "".join(boxes)
+            parts[_part(claim)].append(claim)
+    shown = []
+    for (heading, explained), found in zip(ERRATA.items(), parts.values(), strict=True):
+        if found:
+            shown += [element("h2", escape(heading)), _paragraph(escape(explained)), *map(_erratum, found)]
+    return "".join(shown)
+
+
+def _part(claim: Mapping) -> str:
+    """The heading of `ERRATA` under which a claim stands."""
+    if claim["source"] != "printed":
+        return "Implied or cited"
+    return {"undecided": "Not decided", "confirmed with conditions": "With a condition"}.get(claim["verdict"], "Printed statements")
+
+
+def _erratum(claim: Mapping) -> str:
+    said = _paragraph(element("b", f"§ {escape(claim['section'])}: {escape(wording(claim))}."))
+    found = _paragraph(f"{verdict_in_colour(claim['verdict'])}, {_link(claim)}: {escape(claim['reason'])}.")
+    holds = CLAIMS[claim["id"]].repaired
+    return _box(claim["verdict"], said, found, _paragraph(f"<b>What holds.</b> {escape(holds)}") if holds else "")
 
 
 def markdown(claims: Sequence[Mapping], folder: str) -> str:
@@ -177,27 +223,30 @@ def markdown(claims: Sequence[Mapping], folder: str) -> str:
 
 
 def summary(claims: Sequence[Mapping]) -> str:
-    """How many claims have which verdict, and which are not decided yet."""
-    counts = {verdict: sum(claim["verdict"] == verdict for claim in claims) for verdict in VERDICTS}
-    decided = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    """How many claims have which verdict, apart for each source, and which have none yet."""
+    parts = []
+    for source, whose in WHOSE.items():
+        verdicts = [claim["verdict"] for claim in claims if claim["source"] == source]
+        counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in VERDICTS if verdict in verdicts)
+        parts += [f"{len(verdicts)} {whose}: {counts}."] if verdicts else []
     waiting = [f"`{id}`" for id in CLAIMS if id not in {claim["id"] for claim in claims}]
-    return f"{len(claims)} claims decided: {decided}." + (f" Not yet decided: {', '.join(waiting)}." if waiting else "")
+    return " ".join([f"{len(claims)} claims.", *parts, *([f"No verdict yet: {', '.join(waiting)}."] if waiting else [])])
 
 
-def summary_by_thesis(claims: Sequence[Mapping], theses: Mapping[str, Sequence[str]]) -> str:
-    """How many claims of each thesis have which verdict, and which are not confirmed as stated, as a Markdown table.
-
-    `theses` maps each thesis to the ids of its claims.
-    """
-    verdicts = {claim["id"]: claim["verdict"] for claim in claims}
-    kinds = ("confirmed", "confirmed with conditions", "not supported", "refuted")
-    lines = ["| thesis | confirmed | with conditions | not supported | refuted | not confirmed as stated |", "|---|---|---|---|---|---|"]
-    for thesis, ids in theses.items():
-        found = {id: verdicts[id] for id in ids if id in verdicts}
-        counts = [str(list(found.values()).count(kind) or "") for kind in kinds]
-        exceptions = ", ".join(f"{id} ({verdict})" for id, verdict in found.items() if verdict != "confirmed")
-        lines.append(f"| {thesis} | {' | '.join(counts)} | {exceptions} |")
+def answers(claims: Sequence[Mapping], questions: Mapping[str, str]) -> str:
+    """Questions, each with the verdict of the claim (an id) that answers it, as a numbered list in Markdown."""
+    found, lines = {claim["id"]: claim for claim in claims}, []
+    for number, (question, id) in enumerate(questions.items(), 1):
+        claim = found.get(id)
+        answer = "No verdict yet." if claim is None else _answer(claim)
+        lines.append(f"{number}. **{question}** {answer}")
     return "\n".join(lines)
+
+
+def _answer(claim: Mapping) -> str:
+    link = f"[{claim['notebook']}]({claim['notebook']}.ipynb#{claim['id']})"
+    said = f"The statement that {wording(claim)} is **{claim['verdict']}**"
+    return f"{said}: {claim['reason']}. ({link})"
 
 
 def wording(claim: Mapping) -> str:

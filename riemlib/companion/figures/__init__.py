@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from IPython.display import Image, Markdown
 from matplotlib.figure import Figure
 
 
@@ -12,13 +13,23 @@ def save(fig: Figure, name: str, alt: str = "") -> Figure:
 
     `alt` is the text of `described`, for a figure that has none yet.
     """
-    folder = Path(os.environ.get("RIEMLIB_BUILD") or Path(__file__).parents[3] / "build") / "figures"
+    folder = _folder()
     folder.mkdir(parents=True, exist_ok=True)
     fig.draw_without_rendering()
     fig.set_layout_engine("none")  # laid out once, not again for every file
     fig.savefig(folder / f"{name}.pdf", bbox_inches="tight", metadata={"CreationDate": None})
     fig.savefig(folder / f"{name}.png", bbox_inches="tight")
     return described(fig, alt) if alt else fig
+
+
+def saved(name: str, alt: str, width: int = 700) -> Image | Markdown:
+    """The figure that a notebook of this run has saved, or a line that says that none has."""
+    file = _folder() / f"{name}.png"
+    return Image(file, width=width, alt=alt) if file.exists() else Markdown(f"({alt}: its notebook has not run yet)")
+
+
+def _folder() -> Path:
+    return Path(os.environ.get("RIEMLIB_BUILD") or Path(__file__).parents[3] / "build") / "figures"
 
 
 def described(fig: Figure, alt: str) -> Figure:
