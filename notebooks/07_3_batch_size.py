@@ -117,13 +117,13 @@ for name, seed in chosen.items():
         found = study.trained(replace(base, batch_size=batch))
         error = found.error[found.seeds.index(seed)]
         columns[f"{name}, seed {seed}\nbatch {batch}, error {error:.1%}"] = found.network(seed)
-fig = draw.torn_layers(columns, base.sample(1000), base.sample(8000), range(0, depth + 1, 2), title=title)
+fig = draw.torn_layers(columns, base.sample(400), base.sample(8000), range(0, depth + 1, 2), title=title)
 figures.save(fig, "figure_4_batch_size")
 plt.show()
 
 # %% [markdown]
-# The points are 1000 evenly spaced ones. In JupyterLab, a control above the next figure sets the batch size for the seed of the median pair. Look at
-# how far apart the points of an arm lie on the line that joins them.
+# The points are 200 evenly spaced ones on each arm. In JupyterLab, a control above the next figure sets the batch size for the seed of the median
+# pair. Look at how far apart the points of an arm lie on the line that joins them.
 
 # %% tags=["nbval-skip"]
 from riemlib.companion.controls import play
@@ -451,7 +451,7 @@ plt.show()
 # %%
 noisy = replace(base, data=samples.noisy)
 conditions = {str(batch): replace(noisy, batch_size=batch) for batch in batches}
-conditions |= {f"1000,\nrate × {factor:.2g}": replace(noisy, **change) for factor, change in scaled.items()}
+conditions |= {f"1000\nrate\n× {factor:.2g}": replace(noisy, **change) for factor, change in scaled.items()}
 fitted = rl.study(conditions.values(), seeds=range(noisy_seeds), device=device)
 overfitting = samples.generalisation(fitted, conditions, samples.held_out())
 figures.save(draw.batches(overfitting, percent=[samples.SEEN, samples.UNSEEN]), "batch_overfitting")

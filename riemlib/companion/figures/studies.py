@@ -176,7 +176,7 @@ def batches(
             own = statistics.select(rows, network=kind)
             _by_size(ax, own, sizes, 0.24 * (i - (len(kinds) - 1) / 2), _colour(kind, i), share)
             for size, values in own.groupby("batch_size", sort=False)["value"]:
-                told.append(f"{measure}, {kind}, {size}: {values.mean() if share else values.median():.3g}")
+                told.append(f"{measure}, {kind}, {size}: {values.mean() if share else values.median():.3g}".replace("\n", " "))
             if kind in nulls.get(measure, {}):
                 ax.axhline(nulls[measure][kind], color=_colour(kind, i), ls=":", lw=1.2, zorder=0)
         if measure in references:
@@ -229,13 +229,16 @@ def shifts(contrasts: Mapping[str, Contrast], *, xlabel: str, title: str = ""):
         ends = np.exp(np.clip([each.low, each.estimate, each.high], -9, 9))
         ax.plot(ends[[0, 2]], [y, y], color=READINGS[each.reading], lw=2.4, solid_capstyle="butt")
         ax.plot(ends[1], y, "o", ms=6, color=READINGS[each.reading], mec="k", mew=0.5)
-    for border in np.exp([-contrasts[names[0]].delta, contrasts[names[0]].delta]):
-        ax.axvline(border, color=GREY, ls="--", lw=0.8, zorder=0)
+    borders = [-contrasts[names[0]].delta, contrasts[names[0]].delta]
+    for border in borders:
+        ax.axvline(math.exp(border), color=GREY, ls="--", lw=0.8, zorder=0)
     ax.axvline(1.0, color=GREY, lw=0.8, zorder=0)
     ax.set_xscale("log")
-    low, high = (f(ax.get_xlim()[i], b) for i, (f, b) in enumerate(((min, 0.45), (max, 2.2))))
+    ends = [end for each in contrasts.values() for end in (each.low, each.high) if math.isfinite(end)]
+    low, high = (0.9 * math.exp(min(ends + [-borders[1]])), 1.1 * math.exp(max(ends + [borders[1]])))
     ax.set(xlim=(low, high), ylim=(len(names) - 0.4, -0.6), xlabel=xlabel, title=title)
-    ax.xaxis.set_major_locator(FixedLocator([factor for factor in FACTORS if low <= factor <= high]))
+    ticks = [factor for factor in FACTORS if low <= factor <= high] if high / low > 4 else [0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2]
+    ax.xaxis.set_major_locator(FixedLocator([factor for factor in ticks if low <= factor <= high]))
     ax.xaxis.set_major_formatter(lambda value, _: f"× {value:g}")
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_yticks(range(len(names)), names)
