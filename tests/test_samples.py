@@ -6,7 +6,7 @@ import torch
 
 import riemlib as rl
 from riemlib.companion import samples, studies
-from riemlib.companion.samples import NOISE, noisy, roll_4, roll_8, third_1, third_2, third_3
+from riemlib.companion.samples import NOISE, noisy, roll_3, roll_4, roll_8, third_1, third_2, third_3
 from riemlib.companion.studies import Condition
 
 SMALL = Condition(depth=3, points=40, batch_size=40, updates=30, positions="even")
@@ -58,7 +58,7 @@ def test_the_noise_has_its_size_and_the_points_held_out_are_others():
     assert float((fresh.x.numpy() - exact).std()) == pytest.approx(NOISE, rel=0.05)
 
 
-@pytest.mark.parametrize(("roll", "width"), [(roll_4, 4), (roll_8, 8)])
+@pytest.mark.parametrize(("roll", "width"), [(roll_3, 3), (roll_4, 4), (roll_8, 8)])
 def test_a_roll_is_the_spiral_times_a_cube(roll, width):
     condition = Condition(data=roll, width=width)
     found, flat = condition.sample(dtype=DOUBLE), Condition().sample(dtype=DOUBLE)

@@ -46,13 +46,18 @@ def noisy(points: int, dtype: torch.dtype | None = None) -> Sample:
     return spiral(points, noise=NOISE, positions="random", dtype=dtype) if points == POINTS else spiral(points, dtype=dtype)
 
 
+def roll_3(points: int, dtype: torch.dtype | None = None) -> Sample:
+    """A rolled-up sheet of dimension 2 in 3 coordinates: the spiral times an interval. Its arms run through the middle of the interval."""
+    return _roll(points, dtype, 3)
+
+
 def roll_4(points: int, dtype: torch.dtype | None = None) -> Sample:
-    """A rolled-up sheet of dimension 3 in 4 coordinates: the spiral times a square. Its arms run through the middle of the square."""
+    """A rolled-up sheet of dimension 3 in 4 coordinates: the spiral times a square (`roll_3`)."""
     return _roll(points, dtype, 4)
 
 
 def roll_8(points: int, dtype: torch.dtype | None = None) -> Sample:
-    """A rolled-up sheet of dimension 7 in 8 coordinates (`roll_4`)."""
+    """A rolled-up sheet of dimension 7 in 8 coordinates: the spiral times a cube of dimension 6 (`roll_3`)."""
     return _roll(points, dtype, 8)
 
 

@@ -219,7 +219,7 @@ def _by_size(ax, rows: pd.DataFrame, sizes: Sequence, offset: float, colour: str
 
 
 def shifts(contrasts: Mapping[str, Contrast], *, xlabel: str, title: str = ""):
-    """Contrasts of one claim as factors with their 95 % intervals, a row each, the first in bold: the one that decides.
+    """Contrasts of one claim as factors with their 95 % intervals, a row each. In bold is what decides: names with `primary`.
 
     They are ratios (`contrasts.ratio`). Colours say how each reads. Dashed: the smallest effect of interest on both sides.
     """
@@ -242,7 +242,8 @@ def shifts(contrasts: Mapping[str, Contrast], *, xlabel: str, title: str = ""):
     ax.xaxis.set_major_formatter(lambda value, _: f"× {value:g}")
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_yticks(range(len(names)), names)
-    ax.get_yticklabels()[0].set_fontweight("bold")
+    for label in ax.get_yticklabels():
+        label.set_fontweight("bold" if label.get_text().startswith("primary") else "normal")
     seen = [reading for reading in READINGS if any(each.reading == reading for each in contrasts.values())]
     handles = [Line2D([], [], color=READINGS[reading], marker="o", ms=4, label=CALLED[reading]) for reading in seen]
     handles.append(Line2D([], [], color=GREY, ls="--", lw=0.8, label="smallest effect of interest"))
