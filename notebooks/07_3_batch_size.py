@@ -219,7 +219,8 @@ def at_input(measure):
 names = {"share at 0.0 % error": "solved", "largest gap / diameter": "largest gap", "pieces at 5 %": "components"}
 table, nulls = panels(names)
 references = {"largest gap / diameter": at_input("largest gap"), "pieces at 5 %": (2, "both arms whole")}
-fig = draw.batches(table, nulls=nulls, references=references, log=["largest gap / diameter"])
+log, shares = ["largest gap / diameter"], ["share at 0.0 % error"]
+fig = draw.batches(table, nulls=nulls, references=references, log=log, shares=shares)
 figures.save(fig, "batch_connectedness")
 plt.show()
 
@@ -401,7 +402,8 @@ notebook.decide(
         **{f"growth, {name}": told(each) for name, each in steeper.items() if name != primary},
         "at 0.0 % error with batch 300, batch 1000": success,
     },
-    protocol=f"C1, {seeds} seeds, {updates} updates each; gap with batch 300 over gap with 1000, dimension {max(widths) - 1} over 1.",
+    protocol=f"C1, {seeds} seeds, {updates} updates each; gap with batch 300 over gap with batch 1000, "
+    f"dimension {max(widths) - 1} over dimension 1.",
 )
 
 # %% [markdown]

@@ -86,10 +86,10 @@ def test_growth_is_a_ratio_of_ratios(networks):
     values = {
         name: networks.values("largest gap", change) for name, change in (("a", {}), ("b", LARGE), ("c", PLAIN), ("d", {**PLAIN, **LARGE}))
     }
-    found = networks.growth("largest gap", ({}, LARGE), PLAIN, than="in C1")
+    found = networks.growth("largest gap", ({}, LARGE), PLAIN, what="in C0 the ratio is", than="in C1")
     log = np.log(values["c"]) - np.log(values["d"]) - np.log(values["a"]) + np.log(values["b"])
     assert sorted(found.sample) == pytest.approx(sorted(log)) and found.n == 8
-    assert found.plain.startswith("ratio of largest gap ") and "than in C1 [" in found.plain
+    assert found.plain.startswith("in C0 the ratio is ") and "than in C1 [" in found.plain
     assert ("larger" in found.plain) == (found.estimate > 0)
     alone = contrasts.ratio(np.exp(log), np.ones(8), delta=math.log(2), say=("{}", "{}"), growth=True)
     assert found.estimate == pytest.approx(alone.estimate)

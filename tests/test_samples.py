@@ -81,15 +81,15 @@ def test_errors_are_counted_on_the_points_of_the_sample(tmp_path):
     assert table["measure"].unique().tolist() == [samples.SEEN, samples.UNSEEN] and len(table) == 2 * 2 * 6
     for name, condition in {"40": SMALL, "hot": hot}.items():
         trained = result.trained(condition)
-        for sample, measure in ((condition.sample(dtype=DOUBLE), samples.SEEN), (fresh, samples.UNSEEN)):
-            rows = table[(table["batch_size"] == name) & (table["measure"] == measure)]
-            for seed, value in zip(rows["seed"], rows["value"], strict=True):
-                if seed in trained.diverged:
-                    assert np.isnan(value)
-                    continue
-                net = trained.network(seed).double()
-                wrong = [int(net(x[None])[0].argmax()) != int(label) for x, label in zip(sample.x, sample.label, strict=True)]
-                assert value == pytest.approx(sum(wrong) / len(wrong), abs=1e-6)
+        seen, unseen = (table[(table["batch_size"] == name) & (table["measure"] == each)] for each in (samples.SEEN, samples.UNSEEN))
+        assert np.array_equal(seen["value"], trained.error.numpy(), equal_nan=True) and seen["seed"].tolist() == list(range(6))
+        for seed, value in zip(unseen["seed"], unseen["value"], strict=True):
+            if seed in trained.diverged:
+                assert np.isnan(value)
+                continue
+            net = trained.network(seed).double()
+            wrong = [int(net(x[None])[0].argmax()) != int(label) for x, label in zip(fresh.x, fresh.label, strict=True)]
+            assert value == pytest.approx(sum(wrong) / 50)
     assert result.trained(hot).diverged and table[table["batch_size"] == "40"]["value"].between(0.01, 0.99).any()
 
 
@@ -122,10 +122,10 @@ def test_listed_backwards_a_sample_has_the_same_points():
 
 
 def test_on_even_points_the_first_step_depends_on_the_listing():
-    """Adam's first step is the rate in the direction of the sign: where the sign is rounding, two listings part by twice the rate."""
+    """Adam's first step has up to the size of the rate. Where its sign is rounding, two listings part by up to twice that."""
     table = {positions: samples.listings(Condition(positions=positions, updates=2), range(4), [1, 2]) for positions in ("even", "random")}
     first = {positions: rows[rows["updates"] == 1] for positions, rows in table.items()}
-    assert first["even"]["apart"].min() > 0.005 and first["random"]["apart"].max() < 1e-3
+    assert first["even"]["apart"].min() > 1e-3 > 1e-4 > first["random"]["apart"].max()
     assert first["even"]["apart"].max() <= 0.02 * 1.001
     assert (table["even"]["gap"] >= 1).all() and len(table["even"]) == 8
     both = samples.mirrored({"even": Condition(positions="even", updates=2)}, range(4), [1, 2])

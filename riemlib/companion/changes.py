@@ -57,13 +57,14 @@ class Changes:
         """
         return self._ratio(measure, [self.values(measure, change) for change in (first, second)], f"{measure} {{}} {{}} with {than}", only)
 
-    def growth(self, measure: str, pair: tuple[Change, Change], change: Change, *, than: str) -> Contrast:
-        """How much larger the ratio of a measure, first of a `pair` to second, is with a further change than without, which `than` names.
+    def growth(self, measure: str, pair: tuple[Change, Change], change: Change, *, what: str, than: str) -> Contrast:
+        """How much larger the ratio of a measure, first of a `pair` to second, is with a further change than without.
 
-        The ratio for each seed of the one is compared with that for the same seed of the other.
+        The ratio for each seed of the one is compared with that for the same seed of the other. `what` names the ratio with the change, and
+        `than` the one without.
         """
         ratios = [self.values(measure, {**each, **pair[0]}) / self.values(measure, {**each, **pair[1]}) for each in (change, {})]
-        return self._ratio(measure, ratios, f"ratio of {measure} {{}} {{}} than {than}", None, growth=True)
+        return self._ratio(measure, ratios, f"{what} {{}} {{}} than {than}", None, growth=True)
 
     def _ratio(self, measure: str, pair: list[pd.Series], sentence: str, only: pd.Series | None, growth: bool = False) -> Contrast:
         first, second = pair if only is None else [each[only.reindex(each.index)] for each in pair]

@@ -156,11 +156,12 @@ def batches(
     references: Mapping[str, tuple[float, str]] | None = None,
     log: Sequence[str] = (),
     percent: Sequence[str] = (),
+    shares: Sequence[str] = (),
 ):
     """Measures against the batch size, a panel each: a dot for each network, medians with their intervals joined by lines.
 
     `table`: measure, network, batch_size, seed, solved, value. Panels stand in the order of the table. So do batch sizes that are names;
-    numbers are sorted. A measure whose values are true or false is shown as a share. Dotted in the network's colour:
+    numbers are sorted. Measures in `shares` are true or false, and shown as shares. Dotted in the network's colour:
     `nulls[measure][network]`, of untrained networks. Dashed: `references[measure]`, a value and what it means. Measures in `log` have a
     logarithmic axis, those in `percent` one in per cent.
     """
@@ -170,8 +171,8 @@ def batches(
     fig, axes = figure(1, len(measures), width=max(4.6, min(9.4, 0.6 + 3.0 * len(measures))), height=3.4)
     told = []
     for ax, measure in zip(axes[0], measures, strict=True):
-        rows = statistics.select(table, measure=measure).infer_objects()
-        share = pd.api.types.is_bool_dtype(rows["value"])
+        share = measure in shares
+        rows = statistics.select(table, measure=measure).astype({"value": bool if share else float})
         for i, kind in enumerate(kinds):
             own = statistics.select(rows, network=kind)
             _by_size(ax, own, sizes, 0.24 * (i - (len(kinds) - 1) / 2), _colour(kind, i), share)
@@ -373,4 +374,4 @@ def _torn_panel(ax, points: Tensor, label: Tensor, line: Tensor, line_label: Ten
     ax.plot(*arms[torn][at : at + 2].T, color=GAP, lw=2.4, solid_capstyle="butt", zorder=3)
     ax.tick_params(labelsize=6)
     ax.locator_params(nbins=4)
-    return float(curves.largest_gap(points, label))
+    return float(curves.largest_gap(points.detach(), label))
