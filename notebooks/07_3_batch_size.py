@@ -380,11 +380,11 @@ networks = Changes(base, [study, beside, wider], smallest)
 called = {f"sheet of dimension {each['width'] - 1}": each for each in reversed(rolled)}
 called |= {"spiral, dimension 1": {}, f"spiral padded to {padded['width']} coordinates": padded}
 by_dimension = {name: gaps_against(each | small, each | large, "batch 1000") for name, each in called.items()}
-pair, steeper = (small, large), {}
-for name in [name for name, each in called.items() if each]:
-    say = {"what": f"{name}: ratio of the gaps, batch 300 to batch 1000,", "than": "in dimension 1"}
-    steeper[name] = networks.growth("largest gap", pair, called[name], **say)
-primary = f"sheet of dimension {max(widths) - 1}"
+pair, primary = (small, large), f"sheet of dimension {max(widths) - 1}"
+say = {name: f"{name}: ratio" if name == primary else "ratio" for name, each in called.items() if each}
+say = {name: f"{ratio} of the gaps, batch 300 to batch 1000," for name, ratio in say.items()}
+grown = {"pair": pair, "than": "in dimension 1"}
+steeper = {name: networks.growth("largest gap", change=called[name], what=what, **grown) for name, what in say.items()}
 first = {f"primary: growth, dimension 1 to {max(widths) - 1}": steeper[primary]}
 xlabel = "largest gap, batch 300 to batch 1000 (first row: ratio of two such ratios)"
 fig = draw.shifts(first | by_dimension, xlabel=xlabel)

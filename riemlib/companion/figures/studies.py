@@ -183,7 +183,8 @@ def batches(
         if measure in references:
             value, means = references[measure]
             ax.axhline(value, color=GREY, ls="--", lw=0.9, zorder=0)
-            ax.text(0.02, value, means, color=GREY, fontsize=7, va="bottom", transform=ax.get_yaxis_transform())
+            plate = {"facecolor": "w", "alpha": 0.75, "linewidth": 0, "pad": 0.6}
+            ax.text(0.02, value, means, color=GREY, fontsize=7, va="center", bbox=plate, transform=ax.get_yaxis_transform())
         ax.set(title=measure, xlabel="batch size")
         ax.set_xticks(range(len(sizes)), [str(size) for size in sizes])
         _scale(ax, share, measure in log, measure in percent)
