@@ -248,23 +248,16 @@ plt.show()
 # control stands below them: the same batch 300, with three times the updates and with one.
 
 # %%
-control = "their control: 300, updates × 3 to × 1"
-
-
 def secondary(measure):
     """The contrasts that cannot turn a verdict, but show what it rests on."""
-    than = {"than": "batch 1000"}
-    pairs = {
-        "pairs at 0.0 % error": networks.against(measure, small, large, **than, only=both),
-        "C0": networks.against(measure, {"order": 0} | small, {"order": 0} | large, **than),
-        "C2": networks.against(measure, {"order": 2} | small, {"order": 2} | large, **than),
-        "4000 points": networks.against(measure, more | small, more | large, **than),
-    }
-    for batch in [batch for batch in batches if batch not in (300, 1000)]:
-        pairs[f"batch {batch} to 1000"] = networks.against(measure, {"batch_size": batch}, large, **than)
-    pairs["matched epochs"] = networks.against(measure, longer, large, **than)
-    pairs[control] = networks.against(measure, longer, small, than="a third of the updates")
-    return pairs
+    pairs = {"pairs at 0.0 % error": networks.against(measure, small, large, than="batch 1000", only=both)}
+    for name, change in {"C0": {"order": 0}, "C2": {"order": 2}, "4000 points": more}.items():
+        pairs[name] = networks.against(measure, change | small, change | large, than="batch 1000")
+    sizes = {f"batch {batch} to 1000": {"batch_size": batch} for batch in batches if batch not in (300, 1000)}
+    for name, change in (sizes | {"matched epochs": longer}).items():
+        pairs[name] = networks.against(measure, change, large, than="batch 1000")
+    control = networks.against(measure, longer, small, than="a third of the updates")
+    return pairs | {"their control: 300, updates × 3 to × 1": control}
 
 
 connected, others = networks.against("largest gap", small, large, than="batch 1000"), secondary("largest gap")
