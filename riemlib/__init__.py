@@ -41,7 +41,7 @@ named beside it calls it.
 | Figure 1 | the chain of coordinate systems | companion.figures.section1.chain | 01_introduction |
 | Figure 2 | networks untangle the spiral | companion.figures.section7.untangling | 07_1_smoothness |
 | Figure 3 | balls of the learned metric | companion.figures.section7.metric_balls | 07_2_metric_balls |
-| Figure 4 | batch 300 against batch 1000 | companion.figures.section7.layers | 07_3_batch_size |
+| Figure 4 | batch 300 against batch 1000 | companion.figures.studies.torn_layers | 07_3_batch_size |
 | studies | networks trained under many conditions from many seeds, and measured | companion.studies.study | 07_1_smoothness |
 | verdicts | the rules that compute them from evidence; this one is for an equation | companion.rules.identity | 04_metric |
 | claims | a claim of companion/claims.toml gets its verdict | companion.notebook.decide | 04_metric |

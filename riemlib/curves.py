@@ -208,3 +208,15 @@ def crossing_points(
         if all(np.linalg.norm(point - other) > 1e-5 * (a.length + b.length) for other in kept):
             kept.append(point)
     return np.array(kept).reshape(-1, 2)
+
+
+def last_refinement(gaps: Float[Tensor, "*batch stages"], least: float = 1e-11) -> Float[Tensor, "*batch"]:
+    """By what factor the last refinement shrinks the gap, of those that leave it clear of rounding, at `least`. `gaps`: `refined_gaps`.
+
+    The first refinement need not resolve the curve, and does not count. NaN where no other leaves the gap clear of rounding.
+    """
+    clear = gaps[..., 2:] > least
+    last = torch.where(clear, torch.arange(clear.shape[-1], device=gaps.device), -1).amax(-1)
+    factor = gaps[..., 1:-1] / gaps[..., 2:]
+    found = factor.gather(-1, last.clamp(min=0)[..., None])[..., 0]
+    return found.where(last >= 0, torch.nan)

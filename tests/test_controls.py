@@ -17,7 +17,7 @@ import torch
 
 import riemlib as rl
 from riemlib import bundles, limits
-from riemlib.companion import controls, statistics
+from riemlib.companion import controls
 from riemlib.companion.controls import Panel, play
 from riemlib.companion.figures import section1, section2, section3, section4, section5, section7
 from riemlib.plot import figure
@@ -223,8 +223,7 @@ def namespace_07_2() -> dict:
 def namespace_07_3() -> dict:
     base, batches = rl.Condition(updates=2), [100, 300]
     study = rl.study([replace(base, batch_size=batch) for batch in batches], seeds=range(2), workers=1, progress=False)
-    names = {"base": base, "batches": batches, "study": study, "drawn": 1, "updates": 2, "depth": base.depth}
-    return names | {"sample": base.sample(), "curve": base.sample(5000), "replace": replace, "select": statistics.select}
+    return {"base": base, "batches": batches, "study": study, "drawn": 1, "depth": base.depth, "replace": replace}
 
 
 def spiral_and_network():

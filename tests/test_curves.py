@@ -404,3 +404,14 @@ def test_gaps_are_refined_where_each_of_many_maps_has_its_own():
         for j in range(2):
             alone = curves.refined_gaps(lambda x, w=where[i, j]: jumps(x, w), line(40))
             assert torch.allclose(found[i, j], alone, rtol=1e-9)
+
+
+def test_the_last_refinement_is_the_last_one_clear_of_rounding():
+    """32 for each stage that shrinks by it, 1 for a tear, NaN where only the first refinement is clear; the first one never counts."""
+    shrinking, torn = 32.0 ** -torch.arange(5.0, dtype=torch.float64), torch.tensor([3.0, 1.0, 1.0, 1.0, 1.0]).double()
+    rounded = torch.tensor([1.0, 1e-3, 1e-6, 1e-13, 3e-14]).double()
+    short = torch.tensor([1e-11, 2e-12, 1e-12, 1e-13, 1e-13]).double()
+    found = curves.last_refinement(torch.stack([shrinking, torn, rounded, short]))
+    assert found[:3].tolist() == pytest.approx([32, 1, 1000]) and found[3].isnan()
+    assert float(curves.last_refinement(torch.tensor([1.0, 1.0, 0.5]).double())) == 2
+    assert torch.equal(curves.last_refinement(torch.stack([torn, shrinking])[None]), found[[1, 0]][None])

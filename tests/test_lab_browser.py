@@ -30,7 +30,7 @@ pytestmark = pytest.mark.browser
 #: what `make lab` runs, with arguments for JupyterLab: `python -m riemlib lab` takes none
 LAB = "import sys; from riemlib.companion import lab; sys.exit(lab.lab(arguments=tuple(sys.argv[1:])))"
 #: parameters that make a control's cell ready in seconds, besides those of the quick profile
-FEW = {"seeds": 2, "updates": 20, "many": 2, "longer": 20, "draw_seeds": 2, "draw_updates": 20, "batches": [300, 1000], "others": []}
+FEW = {"seeds": 2, "updates": 20, "many": 2, "longer": 20, "draw_seeds": 2, "draw_updates": 20, "batches": [300, 1000]}
 #: what Lab itself says when a kernel ends that it still talks to
 OF_LAB = re.compile(r"Canceled future for \w+ message before replies were done")
 OPENING = r"notebook\.opening\(|ledger\.gather\("  #: in the cell that shows the opening box, or gathers the claims

@@ -169,7 +169,10 @@ def test_the_runs_have_a_row_for_each_network_with_its_settings(tmp_path):
 
 
 PLACES = {
-    **{name: {"layer": 4} for name in ("length", "gap ratio", "straightness", "first axis", "turning", "components", "crosses")},
+    **{
+        name: {"layer": 4}
+        for name in ("length", "largest gap", "gap ratio", "straightness", "first axis", "turning", "components", "crosses")
+    },
     **{name: {} for name in ("roughness", "error along the arms", "log condition", "log volume", "certified", "turned over")},
     "refined gaps": {"arm": 2, "stage": 5},
 }
@@ -203,7 +206,7 @@ def direct(net, name, layer=None, arm=None, stage=None) -> float:
     match name:
         case "roughness":
             return curves.roughness(torch.stack(net.coordinates(long.x)))
-        case "length" | "gap ratio" | "straightness" | "first axis" | "turning":
+        case "length" | "largest gap" | "gap ratio" | "straightness" | "first axis" | "turning":
             return getattr(curves, name.replace(" ", "_"))(f(long.x), long.label)
         case "components":
             return curves.components(f(sparse.x), sparse.label)

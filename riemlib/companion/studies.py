@@ -211,9 +211,9 @@ def smoothness(trained: TrainedNetworks) -> dict[str, Tensor]:
 
 
 def stretch(trained: TrainedNetworks) -> dict[str, Tensor]:
-    """Of the curve at every layer, the length over the diameter and the largest gap over the mean gap."""
-    images, label = trained.curve_images, trained.curve.label
-    return {"length": curves.length(images, label), "gap ratio": curves.gap_ratio(images, label)}
+    """Of the curve at every layer, the length over the diameter, and the largest gap over the diameter and over the mean gap."""
+    functions = {"length": curves.length, "largest gap": curves.largest_gap, "gap ratio": curves.gap_ratio}
+    return {name: function(trained.curve_images, trained.curve.label) for name, function in functions.items()}
 
 
 def flatness(trained: TrainedNetworks) -> dict[str, Tensor]:
@@ -278,6 +278,7 @@ def turned_over(trained: TrainedNetworks) -> dict[str, Tensor]:
 MEASURES: dict[str, tuple[Callable[[TrainedNetworks], dict[str, Tensor]], tuple[str, ...]]] = {
     "roughness": (smoothness, ()),
     "length": (stretch, ("layer",)),
+    "largest gap": (stretch, ("layer",)),
     "gap ratio": (stretch, ("layer",)),
     "straightness": (flatness, ("layer",)),
     "first axis": (flatness, ("layer",)),
@@ -293,7 +294,7 @@ MEASURES: dict[str, tuple[Callable[[TrainedNetworks], dict[str, Tensor]], tuple[
 }
 
 #: The measures of curves: they need the position of each point along its arm
-OF_CURVES = ("length", "gap ratio", "straightness", "first axis", "turning", "refined gaps", "crosses")
+OF_CURVES = ("length", "largest gap", "gap ratio", "straightness", "first axis", "turning", "refined gaps", "crosses")
 
 
 def _arms(sample: Sample) -> list[Tensor]:

@@ -3,6 +3,7 @@
 A dot is a network, filled where it reaches 0.0 % error. Medians carry bootstrap 95 % intervals, shares of networks Wilson's.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -10,14 +11,21 @@ import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator, PercentFormatter
+from torch import Tensor
 
-from ...plot import GREY, NETWORKS, as_array, figure
+from ... import curves
+from ...data import Sample
+from ...networks import CkNetwork
+from ...plot import GREY, NETWORKS, as_array, class_colour, figure, scatter_classes, square_limits
 from .. import statistics
+from ..contrasts import Contrast
 from . import described, listed
+from .protocol import CALLED, FACTORS, READINGS
 
 ORDERED = ("#a6cee3", "#56a0d3", "#1f5fa8", "#0b2a5b")  # values in their order, light to dark
 TORN = "#D55E00"
 MARKS = ("#999999", "#444444")  #: of bars over the layers
+GAP = "#E0002D"
 SOLVED = "seeds at 0.0 % error"
 
 
@@ -181,82 +189,109 @@ def positions(table: pd.DataFrame, reference: pd.DataFrame):
     return described(fig, f"{alt}.")
 
 
-def batches(table: pd.DataFrame, *, success: bool = False, log: Sequence[str] = ()):
-    """Measures against the batch size: a row of panels for each measure, a column for each matching; medians joined by lines.
+def batches(
+    table: pd.DataFrame,
+    *,
+    nulls: Mapping[str, Mapping[str, float]] | None = None,
+    references: Mapping[str, tuple[float, str]] | None = None,
+    log: Sequence[str] = (),
+    percent: Sequence[str] = (),
+    shares: Sequence[str] = (),
+):
+    """Measures against the batch size, a panel each: a dot for each network, medians with their intervals joined by lines.
 
-    `table`: measure, matching, network, batch_size, seed, solved, value. `success` adds a first row, the share of networks at 0.0 % error.
-    Measures in `log` have a logarithmic axis.
+    `table`: measure, network, batch_size, seed, solved, value. Panels stand in the order of the table. So do batch sizes that are names;
+    numbers are sorted. Measures in `shares` are true or false, and shown as shares. Dotted in the network's colour:
+    `nulls[measure][network]`, of untrained networks. Dashed: `references[measure]`, a value and what it means. Measures in `log` have a
+    logarithmic axis, those in `percent` one in per cent.
     """
-    measures, matchings = list(table["measure"].unique()), list(table["matching"].unique())
-    kinds, sizes = list(table["network"].unique()), sorted(table["batch_size"].unique())
-    if success:
-        solved = statistics.select(table, measure=measures[0])
-        table = pd.concat([table, solved.assign(measure=SOLVED)])
-        measures = [SOLVED, *measures]
-    fig, axes = figure(len(measures), len(matchings), width=8.6, height=0.7 + 2.15 * len(measures), sharey="row", sharex="col")
-    for row, measure in zip(axes, measures, strict=True):
-        for ax, matching in zip(row, matchings, strict=True):
-            rows = statistics.select(table, measure=measure, matching=matching)
-            for i, kind in enumerate(kinds):
-                offset = 0.24 * (i - (len(kinds) - 1) / 2)
-                _by_size(ax, statistics.select(rows, network=kind), sizes, offset, _colour(kind, i), measure == SOLVED)
-        row[0].set_ylabel(measure)
-        if measure in log:
-            _logarithmic(row[0])
-        elif measure == SOLVED:
-            _percent(row[0])
-        else:
-            row[0].set_ylim(bottom=0)
-    for top, bottom, matching in zip(axes[0], axes[-1], matchings, strict=True):
-        top.set_title(matching)
-        bottom.set_xticks(range(len(sizes)), [str(size) for size in sizes])
-        bottom.set_xlabel("batch size")
-    _legend(fig, kinds, marker="s", ms=4, mec="k", mew=0.5)
-    alt = (
-        f"{listed(measures)} against batch sizes {listed(sizes)}, for networks {listed(kinds)}: a row of panels for each "
-        "measure, a column each "
-        f"for {listed(matchings)}. A dot is a network, squares are medians with 95 % intervals."
+    nulls, references = nulls or {}, references or {}
+    measures, kinds, sizes = (list(dict.fromkeys(table[name])) for name in ("measure", "network", "batch_size"))
+    sizes = sorted(sizes) if pd.api.types.is_numeric_dtype(table["batch_size"]) else sizes
+    fig, axes = figure(1, len(measures), width=max(4.6, min(9.4, 0.6 + 3.0 * len(measures))), height=3.4)
+    told = []
+    for ax, measure in zip(axes[0], measures, strict=True):
+        share = measure in shares
+        rows = statistics.select(table, measure=measure).astype({"value": bool if share else float})
+        for i, kind in enumerate(kinds):
+            own = statistics.select(rows, network=kind)
+            _by_size(ax, own, sizes, 0.24 * (i - (len(kinds) - 1) / 2), _colour(kind, i), share)
+            for size, values in own.groupby("batch_size", sort=False)["value"]:
+                told.append(f"{measure}, {kind}, {size}: {values.mean() if share else values.median():.3g}".replace("\n", " "))
+            if kind in nulls.get(measure, {}):
+                ax.axhline(nulls[measure][kind], color=_colour(kind, i), ls=":", lw=1.2, zorder=0)
+        if measure in references:
+            value, means = references[measure]
+            ax.axhline(value, color=GREY, ls="--", lw=0.9, zorder=0)
+            plate = {"facecolor": "w", "alpha": 0.75, "linewidth": 0, "pad": 0.6}
+            ax.text(0.02, value, means, color=GREY, fontsize=7, va="center", bbox=plate, transform=ax.get_yaxis_transform())
+        ax.set(title=measure, xlabel="batch size")
+        ax.set_xticks(range(len(sizes)), [str(size) for size in sizes])
+        _scale(ax, share, measure in log, measure in percent)
+    handles = [Line2D([], [], color=_colour(kind, i), marker="s", ms=4, mec="k", mew=0.5, label=kind) for i, kind in enumerate(kinds)]
+    handles += [Line2D([], [], color=GREY, ls=":", label="untrained networks, median")] if nulls else []
+    fig.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+    return described(
+        fig, f"{listed(measures)} against the batch size, a panel each, with 95 % intervals. Medians or shares: {'; '.join(told)}."
     )
-    return described(fig, alt)
 
 
-def _by_size(ax, rows: pd.DataFrame, sizes: Sequence[int], offset: float, colour: str, success: bool) -> None:
-    """One kind of network against the batch size: a dot for each network, the medians joined by a line; or the shares of success."""
-    middles = _middles(rows, ["batch_size"], "solved" if success else "value").sort_values("batch_size")
-    if not success:
-        for size, values in rows.groupby("batch_size")["value"]:
+def _scale(ax, share: bool, log: bool, percent: bool) -> None:
+    """The axis of a measure: shares from 0 to 100 %, a logarithmic one, per cent, or one that begins at 0."""
+    if share:
+        _percent(ax)
+    elif log:
+        _logarithmic(ax)
+    else:
+        ax.set_ylim(bottom=0)
+    if percent:
+        ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+
+
+def _by_size(ax, rows: pd.DataFrame, sizes: Sequence, offset: float, colour: str, share: bool) -> None:
+    """One kind of network against the batch size: a dot for each network, the medians joined by a line; or shares."""
+    if rows.empty:
+        return
+    middles = _middles(rows.assign(solved=rows["value"]) if share else rows, ["batch_size"], "solved" if share else "value")
+    if not share:
+        for size, values in rows.groupby("batch_size", sort=False)["value"]:
             ax.plot(sizes.index(size) + offset + 0.3 * _spread(len(values)), values, "o", ms=1.6, color=colour, mew=0, alpha=0.3)
     at = [sizes.index(size) + offset for size in middles["batch_size"]]
     _errorbar(ax, at, middles, color=colour, marker="s", ms=4, mec="k", mew=0.5, lw=1.2)
 
 
-def shifts(comparisons: pd.DataFrame, *, xlabel: str):
-    """Effects with their intervals: a row of panels for each measure, a column for each matching; pale where the interval holds 0.
+def shifts(contrasts: Mapping[str, Contrast], *, xlabel: str, title: str = ""):
+    """Contrasts of one claim as factors with their 95 % intervals, a row each. In bold is what decides: names with `primary`.
 
-    `comparisons`: measure, matching, network, median, low, high, as `statistics.compare` finds them.
+    They are ratios (`contrasts.ratio`). Colours say how each reads. Dashed: the smallest effect of interest on both sides.
     """
-    measures, matchings, kinds = (list(comparisons[name].unique()) for name in ("measure", "matching", "network"))
-    height = 0.7 + len(measures) * (0.35 + 0.24 * len(kinds))
-    fig, axes = figure(len(measures), len(matchings), width=8.0, height=height, sharex="row", sharey=True)
-    for row, measure in zip(axes, measures, strict=True):
-        for ax, matching in zip(row, matchings, strict=True):
-            for effect in statistics.select(comparisons, measure=measure, matching=matching).itertuples():
-                y, sure = kinds.index(effect.network), effect.low > 0 or effect.high < 0
-                colour = _colour(effect.network, y)
-                ax.plot([effect.low, effect.high], [y, y], color=colour, lw=2.4, alpha=1 if sure else 0.35)
-                ax.plot(effect.median, y, "o", ms=6, color=colour, mfc=colour if sure else "w")
-            ax.axvline(0, color=GREY, lw=0.8, ls="--", zorder=0)
-            ax.set_yticks(range(len(kinds)), kinds)
-            ax.set_ylim(len(kinds) - 0.5, -0.5)
-            ax.set_title(f"{measure}, {matching}")
-    fig.supxlabel(xlabel, fontsize=9)
-    away = comparisons[(comparisons["low"] > 0) | (comparisons["high"] < 0)]
-    alt = (
-        f"{xlabel}. Of {len(comparisons)} effects these have a 95 % interval without 0: "
-        + ("; ".join(f"{e.measure}, {e.matching}, {e.network}: {e.median:.2g}" for e in away.itertuples()) or "none")
-        + "."
-    )
-    return described(fig, alt)
+    fig, ((ax,),) = figure(1, 1, width=7.6, height=1.5 + 0.27 * len(contrasts))
+    names = list(contrasts)
+    for y, each in enumerate(contrasts.values()):
+        ends = np.exp(np.clip([each.low, each.estimate, each.high], -9, 9))
+        ax.plot(ends[[0, 2]], [y, y], color=READINGS[each.reading], lw=2.4, solid_capstyle="butt")
+        ax.plot(ends[1], y, "o", ms=6, color=READINGS[each.reading], mec="k", mew=0.5)
+    borders = [-contrasts[names[0]].delta, contrasts[names[0]].delta]
+    for border in borders:
+        ax.axvline(math.exp(border), color=GREY, ls="--", lw=0.8, zorder=0)
+    ax.axvline(1.0, color=GREY, lw=0.8, zorder=0)
+    ax.set_xscale("log")
+    ends = [end for each in contrasts.values() for end in (each.low, each.high) if math.isfinite(end)]
+    low, high = (0.9 * math.exp(min(ends + [-borders[1]])), 1.1 * math.exp(max(ends + [borders[1]])))
+    ax.set(xlim=(low, high), ylim=(len(names) - 0.4, -0.6), xlabel=xlabel, title=title)
+    ticks = [factor for factor in FACTORS if low <= factor <= high] if high / low > 4 else [0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2]
+    ax.xaxis.set_major_locator(FixedLocator([factor for factor in ticks if low <= factor <= high]))
+    ax.xaxis.set_major_formatter(lambda value, _: f"× {value:g}")
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_yticks(range(len(names)), names)
+    for label in ax.get_yticklabels():
+        label.set_fontweight("bold" if label.get_text().startswith("primary") else "normal")
+    seen = [reading for reading in READINGS if any(each.reading == reading for each in contrasts.values())]
+    handles = [Line2D([], [], color=READINGS[reading], marker="o", ms=4, label=CALLED[reading]) for reading in seen]
+    handles.append(Line2D([], [], color=GREY, ls="--", lw=0.8, label="smallest effect of interest"))
+    fig.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    sizes = (f"{name}: {math.exp(min(each.estimate, 9)):.3g}, {each.reading}" for name, each in contrasts.items())
+    return described(fig, f"{xlabel}, a row for each contrast, with 95 % intervals. " + "; ".join(sizes) + ".")
 
 
 def refinement(gaps: pd.DataFrame, torn, parts: int):
@@ -282,7 +317,7 @@ def refinement(gaps: pd.DataFrame, torn, parts: int):
     return described(fig, alt)
 
 
-def _middles(table: pd.DataFrame, by: Sequence[str], column: str) -> pd.DataFrame:
+def _middles(table: pd.DataFrame, by: Sequence[str], column: str = "value") -> pd.DataFrame:
     """For each combination of `by` the share in which `solved` is true, or the median of another column: middle, low, high."""
     if column == "solved":
         found = statistics.shares(table, by).rename(columns={"share": "middle"})
@@ -348,3 +383,45 @@ def _logarithmic(ax) -> None:
 def _spread(count: int, seed: int = 0) -> np.ndarray:
     """Sideways offsets, so that dots do not hide each other."""
     return np.random.default_rng(seed).uniform(-0.26, 0.26, count)
+
+
+def torn_layers(nets: Mapping[str, CkNetwork], sample: Sample, curve: Sample, shown: Sequence[int], *, title: str = ""):
+    """Figure 4: a column for each network, a row for each of the layers `shown`: the points of the sample over a hairline through `curve`.
+
+    Red: the largest gap between neighbours among the points drawn. Its size over the diameter of the points stands above the panel. The
+    keys of `nets` head the columns. Axes are equal within a panel; every panel has a scale of its own.
+    """
+    fig, axes = figure(len(shown), len(nets), width=2.15 * len(nets), height=0.9 + 2.25 * len(shown))
+    gaps = {}
+    for j, (name, net) in enumerate(nets.items()):
+        points, lines = net.coordinates(sample.x), net.coordinates(curve.x)
+        for i, l in enumerate(shown):
+            gaps[name, l] = _torn_panel(axes[i, j], points[l], sample.label, lines[l], curve.label)
+            axes[i, j].set_title(f"{name}\n\ngap {gaps[name, l]:.1%}" if i == 0 else f"gap {gaps[name, l]:.1%}")
+            axes[i, j].set_ylabel(f"layer {l}" if j == 0 else "")
+    handles = [Line2D([], [], color=class_colour(c), marker="o", ms=3, lw=0.5, label=f"class {c + 1}") for c in (0, 1)]
+    handles.append(Line2D([], [], color=GAP, lw=2.4, label="largest gap between neighbours, in % of the diameter"))
+    fig.legend(handles=handles, loc="outside lower center", ncols=3)
+    fig.suptitle(title)
+    last = ", ".join(f"{name} {gaps[name, shown[-1]]:.1%}".replace("\n", " ") for name in nets)
+    alt = (
+        f"{title}. A column for each network, a row for each of the layers {listed(shown)}: the points of the two arms over the line that "
+        f"joins them, the largest gap between neighbours in red. Gap over diameter at layer {shown[-1]}: {last}."
+    )
+    return described(fig, alt.replace("\n", " "))
+
+
+def _torn_panel(ax, points: Tensor, label: Tensor, line: Tensor, line_label: Tensor) -> float:
+    """Points over a hairline, the largest gap between neighbours on an arm in red; returns its size over the diameter of the points."""
+    square_limits(ax, line)
+    for c, arm in enumerate(curves.arms(line, line_label)):
+        ax.plot(*as_array(arm).T, color=class_colour(c), lw=0.4)
+    scatter_classes(ax, points, label, 2.0)
+    arms = [as_array(arm) for arm in curves.arms(points, label)]
+    steps = [np.linalg.norm(np.diff(arm, axis=0), axis=1) for arm in arms]
+    torn = max(range(len(arms)), key=lambda c: steps[c].max())
+    at = int(steps[torn].argmax())
+    ax.plot(*arms[torn][at : at + 2].T, color=GAP, lw=2.4, solid_capstyle="butt", zorder=3)
+    ax.tick_params(labelsize=6)
+    ax.locator_params(nbins=4)
+    return float(curves.largest_gap(points.detach(), label))
