@@ -72,7 +72,7 @@ def calls():
         "relu_preimages": lambda: charts.relu_preimages(plane, x, plane),
         "local_dimension": lambda: charts.local_dimension(x, neighbours=3),
         "momentum_form": lambda: limits.momentum_form(on_meta(widths=[2] * 4, order=2), x),
-        "leapfrog": lambda: limits.leapfrog(on_meta(widths=[2] * 4), x),
+        "central_first_difference": lambda: limits.central_first_difference(on_meta(widths=[2] * 4), x),
         "implicit": lambda: limits.implicit(on_meta(widths=[2] * 4, step=0.5)),
         "smooth_field": lambda: limits.smooth_field(2, seed=0, device=META),
         "discretise": lambda: limits.discretise(*limits.smooth_field(2, seed=0, device=META), limits.partition(3)),
