@@ -567,7 +567,7 @@ notebook.decide(
     {"largest deviation": max(errors.values()), "controls": sizes, "layer of the fold": layer, "inputs": len(found)},
     protocol="Determinant of every layer after the first, on (x^(l), x^(l-1)) and on (x, D_1), by forward mode, three "
     "activations, uniform and random steps, and the recursion run backwards. Fold: inputs of a trained network with "
-    "one x and different D_1, by Newton's method. Controls: determinants at order 1, distances of the inputs that meet.",
+    "one x and different D_1, by Newton's method. Controls: determinants at order 1, distances of inputs that meet.",
 )
 
 # %% [markdown]

@@ -19,7 +19,7 @@ from . import described, listed
 
 MARKERS = "osD^vP"
 OUTLINE = withStroke(linewidth=2.5, foreground="w")
-CASES = (*CLASSES, "#E69F00", "#56B4E9", "#000000", GREY)  # one colour for each case of a panel
+CASES = (*CLASSES, "#E69F00", "#56B4E9", "#000000", GREY, "#8C564B")  # one colour for each case of a panel
 
 
 def tracks(polygons: Mapping[tuple[str, int], Tensor], exact: Mapping[str, Tensor], *, height: float = 2.25) -> Figure:
