@@ -123,7 +123,9 @@ notebook.decide(
 # Eq. 6 needs an initial velocity. With first order at the input it is $dx/dl(0)=f(x(0);0)$. `limits.smooth_field` draws a smooth path. `limits.discretise` makes the network whose layer $n$ has the weights $W(l(n)), b(l(n))$. `limits.solve` gives the same equation to an adaptive Runge–Kutta solver. In the figure the solver is grey, and the networks are coloured. In JupyterLab, the cell below it has controls for the order and the depth.
 
 # %%
+h, uniform = [1 / depth for depth in depths], [limits.partition(depth) for depth in depths]
 paths = [limits.smooth_field(2, seed=seed + k, device=device) for k in range(fields)]
+goals = {order: [limits.solve(*field, x, order=order)[-1] for field in paths] for order in (1, 2)}  # x(1) for tanh
 l = torch.linspace(0.02, 1, 50).tolist()
 polygons, exact = {}, {}
 for order, name in ((1, "C1"), (2, "C2")):
@@ -157,19 +159,21 @@ def case(name, steps, errors):
     return pd.DataFrame({"case": name, "step": steps, "error": errors})
 
 
-def in_all_fields(name, partitions, sizes, **scheme):
+
+def in_all_fields(name, partitions, sizes, order=1, **how):
     """The errors of one scheme, a case for each random field."""
-    errors = [limits.measured_errors(*field, x, partitions, **scheme) for field in paths]
+    goal = goals[order] if "activation" not in how else [None] * fields
+    how |= {"order": order}
+    errors = [limits.measured_errors(*f, x, partitions, exact=y, **how) for f, y in zip(paths, goal, strict=True)]
     return pd.concat(case(f"{name}, field {k}", sizes, error) for k, error in enumerate(errors, 1))
 
 
-h, uniform = [1 / depth for depth in depths], [limits.partition(depth) for depth in depths]
 jump = lambda l: paths[0][0](l) + 2.0 * (l > 0.5 - 1e-9)[..., None, None]  # noqa: E731
-euler = [in_all_fields(name, uniform, h, activation=name) for name in ("tanh", "softplus", "relu")]
+euler = [in_all_fields("tanh", uniform, h)]
+euler += [in_all_fields(name, uniform, h, activation=name) for name in ("softplus", "relu")]
 euler.append(case("tanh, a jump at 1/2", h, limits.measured_errors(jump, paths[0][1], x, uniform)))
 other = limits.solve(*limits.smooth_field(2, seed=seed + fields, device=device), x)[-1]
-ends = [limits.discretise(*paths[0], steps).coordinates(x)[-1].detach() for steps in uniform]
-euler = pd.concat([*euler, case("another field", h, [float((end - other).square().mean().sqrt()) for end in ends])])
+euler = pd.concat([*euler, case("another field", h, limits.measured_errors(*paths[0], x, uniform, exact=other))])
 
 # %% [markdown]
 # ## Central differences, in two readings
@@ -244,10 +248,11 @@ for k in range(2):
     meshes[f"random {k + 1}"] = [[step / parts for step in coarse for _ in range(parts)] for parts in (2, 4, 8, 16)]
 
 
-def by_mesh(name, partitions, **scheme):
+def by_mesh(name, partitions, order, **how):
     """The errors of a scheme against the sum of the squared steps of its partitions."""
     sizes = [sum(step**2 for step in steps) for steps in partitions]
-    return case(name, sizes, limits.measured_errors(*paths[0], x, partitions, **scheme))
+    how |= {"order": order, "exact": goals[order][0]}
+    return case(name, sizes, limits.measured_errors(*paths[0], x, partitions, **how))
 
 
 spacing = pd.concat(by_mesh(f"C{k}, {name}", steps, order=k) for k in (1, 2) for name, steps in meshes.items())
@@ -255,11 +260,12 @@ unequal = {name: steps for name, steps in meshes.items() if name != "uniform"}
 unequal["root"] = [limits.partition(depth, "root") for depth in finest]
 printed = {"order": 2, "scheme": limits.momentum_form}
 literal = pd.concat(by_mesh(f"as printed, {name}", steps, **printed) for name, steps in unequal.items())
+slow = pd.concat(by_mesh(f"C{k}, root", unequal["root"], order=k) for k in (1, 2))
 
 # %%
 corrected = by_mesh("graded, Δl² changed, too", meshes["graded"], order=2, scheme=textbook)
 stuck = [[0.25] + [0.75 / (depth - 1)] * (depth - 1) for depth in finest]
-stays = limits.measured_errors(*paths[0], x, stuck)
+stays = limits.measured_errors(*paths[0], x, stuck, exact=goals[1][0])
 print(f"control, a first step of 1/4 at every depth: the error stays, {stays[0]:.3f} and {stays[-1]:.3f}")
 assert stays[-1] > 0.5 * stays[0]
 section3.orders(
@@ -274,7 +280,12 @@ rescaling = "at order 2 the momentum is multiplied by Δl(n)/Δl(n-1), which is 
 notebook.decide(
     "partition-independence",
     rules.order_of(1, every, as_printed, when=rescaling, interval="range of local orders"),
-    {"local order, and its range": every, "Eq. 4 as printed": as_printed, "second order, graded": local(corrected)},
+    {
+        "local order, and its range": every,
+        "Eq. 4 as printed": as_printed,
+        "second order, graded": local(corrected),
+        "slower, since the first step is 1/√L": local(slow),
+    },
     protocol="Local order against the sum of squared steps; one smooth field; graded is l(n) = (n/L)², root is √(n/L), "
     "random has independent uniform points and is then halved.",
 )
@@ -340,9 +351,11 @@ notebook.decide(
 
 # %%
 fixed = {}
-for k, (W, b) in enumerate([*paths, (jump, paths[0][1])], 1):
-    for order in (1, 2):
-        fixed[f"field {k}, order {order}"] = limits.measured_errors(W, b, x, uniform, order=order)
+for order in (1, 2):
+    cases = in_all_fields(f"order {order}", uniform, h, order=order).groupby("case", sort=False)
+    fixed |= {name: e["error"].to_list() for name, e in cases}
+    jumping = limits.measured_errors(jump, paths[0][1], x, uniform, order=order)
+    fixed[f"order {order}, a jump at 1/2"] = jumping
 how = {"draws": 100, "seed": seed}
 drawn = {a: [limits.random_layers(x, depth, depth**-a, **how) for depth in depths] for a in (1, 0.5)}
 slopes = [(y[-1] - y[-2]) * (len(y) - 1) for y in drawn[1]]
@@ -391,8 +404,8 @@ falls = {
 }
 outputs = {start: each.pivot(index="seed", columns="depth", values="outputs") for start, each in by_start.items()}
 closer = {start: int((each[shallow] > 2 * each[deepest]).sum()) for start, each in d.items()}
-variation = statistics.medians(runs, ["start", "depth"], "variation")
 ends = runs[runs["depth"].isin([shallow, 2 * deepest])]
+variation = statistics.medians(ends, ["start", "depth"], "variation")
 solved = statistics.shares(ends, ["start", "depth"])
 pd.DataFrame({"weights": {start: each.plain for start, each in falls.items()},
               "seeds whose d falls by more than 2": closer,
@@ -439,18 +452,20 @@ notebook.decide(
 orders = local(euler)
 wrong = {"another field": orders.pop("another field"), **{n: o for n, o in second.items() if "half a step" in n}}
 sampled = "the weights are samples of one path of bounded variation in l, and Δl stands outside f"
-meets = f"trained from independent layers d does not fall by 2; trained from one path it does in {closer['one path']}"
+meets = (
+    "networks trained from independent layers are samples of no path, as far as d tells; "
+    f"of those trained from one path {closer['one path']} of {trained_seeds} are"
+)
 notebook.decide(
     "residual-is-euler",
     rules.given(rules.order_of(1, orders, wrong, interval="range of local orders"), trained_seeds - own, trained_seeds,
                 when=sampled, otherwise=meets),
     {
-        "local order, and its range": orders,
-        "controls": wrong,
+        "local order, and its range, in each case": orders | wrong,
         "trained: x^(L) against twice the depth falls by a factor (median)": {
             start: float((each[shallow] / each[deepest]).median()) for start, each in outputs.items()
         },
-        "the same at order 1": deepest / shallow,
+        "at order 1 it would fall by": deepest / shallow,
     },
     protocol="As for central-second-order. Trained networks: those of weights-regular.",
 )

@@ -154,12 +154,14 @@ def measured_errors(
     order: int = 1,
     activation="tanh",
     scheme: Callable[[CkNetwork, Tensor], list[Tensor]] = CkNetwork.coordinates,
+    exact: Float[Tensor, "points dim"] | None = None,
 ) -> list[float]:
     """Root mean square over points and components of x^(L) - x(1), for a network on each partition.
 
-    Another `scheme` computes the coordinates from the network's weights and steps: `momentum_form`, `central_first_difference`.
+    Another `scheme` computes the coordinates from the network's weights and steps: `momentum_form`, `central_first_difference`. `exact` is
+    x(1), where it is known already.
     """
-    exact = solve(W, b, x, order=order, activation=activation)[-1]
+    exact = solve(W, b, x, order=order, activation=activation)[-1] if exact is None else exact
     nets = (discretise(W, b, steps, order=order, activation=activation) for steps in partitions)
     with torch.no_grad():
         return [float((scheme(net, x)[-1] - exact).square().mean().sqrt()) for net in nets]

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import NullFormatter, PercentFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, PercentFormatter
 from torch import Tensor
 
 from ...limits import local_orders
@@ -64,15 +64,17 @@ def orders(panels: Mapping[str, pd.DataFrame], *, abscissa: str = r"step $\Delta
                 style["ls"] = "none"
             above.loglog(steps, errors, label=label, **style)
         above.set(xlabel=abscissa, title=title)
-        above.xaxis.set_minor_formatter(NullFormatter())
-        below.set(xlabel=f"1 / ({abscissa.split(' (')[0]})")
-        below.xaxis.set_minor_formatter(NullFormatter())
+        below.set(xlabel=f"1 / ({abscissa})" if " " not in abscissa else "1 / step")
+        for ax in (above, below):
+            ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            ax.xaxis.set_major_formatter("{x:g}")
+            ax.xaxis.set_minor_locator(NullLocator())
         for order in (0, 1, 2):
             below.axhline(order, color="0.8", lw=0.8, zorder=0)
         below.legend(*above.get_legend_handles_labels(), loc="upper center", bbox_to_anchor=(0.5, -0.42), fontsize=7.5)
         below.get_legend().set_title("last local order", {"size": 7.5})
     axes[0, 0].set_ylabel("error of $x^{(L)}$ (rms)")
-    axes[1, 0].set(ylabel="local order", ylim=(-0.6, 2.6))
+    axes[1, 0].set_ylabel("local order")
     alt = f"Error against the step on logarithmic axes, and below it the local order, one column each for: {'; '.join(panels)}."
     return described(fig, alt)
 
@@ -198,7 +200,8 @@ def projection_fold(
     """The square of inputs (m, m, 2), its image in the x of `layer`, with the turned sheet in the second colour, and inputs that meet.
 
     `orientation` (m, m) is the sign of det ∂x^(l)/∂x^(0); `meeting` (layers, points, 2) are the images of the inputs that meet, `jacobians`
-    (points, 2, 2) the ∂x^(l)/∂x^(0) there. An F at the place where they meet is drawn at each input as it comes from there.
+    (points, 2, 2) the ∂x^(l)/∂x^(0) there. An F at the place where they meet is drawn at each input as it comes from there, turned and
+    perhaps mirrored, but not stretched.
     """
     fig, ((left, middle, right),) = figure(1, 3, width=8.6, height=3.0)
     sign, x = as_array(orientation), as_array(meeting)
@@ -209,7 +212,8 @@ def projection_fold(
             ax.add_collection(LineCollection(segments[~turned], colors=CLASSES[0], linewidths=0.4, zorder=1))
             ax.add_collection(LineCollection(segments[turned], colors=CLASSES[1], linewidths=0.5, zorder=2))
         ax.autoscale()
-    back, sizes = np.linalg.inv(as_array(jacobians)), [0.06 * np.ptp(as_array(grid)[..., 1]) for grid in (inputs, images)]
+    u, _, v = np.linalg.svd(np.linalg.inv(as_array(jacobians)))  # what turns and mirrors, without what stretches
+    back, sizes = u @ v, [0.06 * np.ptp(as_array(grid)[..., 1]) for grid in (inputs, images)]
     _letter(middle, x[layer, 0], np.eye(2), sizes[1], "k")
     for i in range(x.shape[1]):
         _letter(left, x[0, i], back[i], sizes[0], "k")
