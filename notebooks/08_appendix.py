@@ -233,7 +233,7 @@ for path, ratio in worst.items():
 assert products.loc[products["path"] == "identity, M = 1", "ratio"].iloc[-1] > 0.99
 
 # %% [markdown]
-# The next cells check the consequences A.3 for the smooth path: the norm, the determinant, and the flow of $g$. The flow is integrated from the output back to the input and compared with $P^{\mathsf T}P$. At finite depth, the network's own metric, Eq. 10, is compared with its limit.
+# The next cells check the consequences A.3 for the smooth path: the norm, the determinant, and the flow of $g$. The flow is integrated from the output back to the input and compared with $P^{\mathsf T}P$. For the network's path, differences at a fixed place check the equation with the Lie derivative. At finite depth, the network's own metric, Eq. 10, is compared with its limit.
 
 # %%
 grid = torch.linspace(0, 1, 20001, dtype=torch.float64)
@@ -259,6 +259,24 @@ print("the flow of g equals PᵀP to", rules.order_of_magnitude(flow_of_g))
 metric_order = order_in_depth(metric_error)
 print(f"the network's metric tends to the flow's with order {metric_order.value:.2f}")
 assert flow_of_g < 1e-9
+
+# %%
+def pulled_back(l, y):
+    """The limit metric at a fixed place y of layer l, from the flow that starts there."""
+    P = solve_ivp(variational, (l, 1), [*y, 1, 0, 0, 1], method="DOP853", rtol=1e-12, atol=1e-13).y[2:, -1].reshape(2, 2)
+    return P.T @ P
+
+
+place, at, step = np.array([0.3, -0.4]), 0.4, 1e-4
+shifts = step * np.eye(2)
+in_l = (pulled_back(at + step, place) - pulled_back(at - step, place)) / (2 * step)
+in_x = [(pulled_back(at, place + e) - pulled_back(at, place - e)) / (2 * step) for e in shifts]
+rate = variational(at, np.array([*place, 1, 0, 0, 1]))  # f, and its derivative
+f, A_x, g_x = rate[:2], rate[2:].reshape(2, 2), pulled_back(at, place)
+lie = f[0] * in_x[0] + f[1] * in_x[1] + A_x.T @ g_x + g_x @ A_x
+left = abs(in_l + lie).max() / abs(in_l).max()
+print("at a fixed place, ∂g/∂l and the Lie derivative cancel to", rules.order_of_magnitude(left))
+assert left < 1e-5
 
 # %%
 dets = [float(torch.linalg.det(limits.ordered_product(A(starts[depth]), h))) for depth, h in uniform.items()]
