@@ -378,17 +378,18 @@ pd.Series(shrunk, name="falls from the first depth to the last by a factor").map
 #
 # For samples of one path of bounded variation $d$ is of order $1/L$. For independent layers it stays. There are two starts. From the first, the layers of every depth start as samples of one random path. From the second, the usual one, each layer is drawn by itself.
 #
-# The **primary contrast**, named before the training, is $\log\frac{d(20,40)}{d(320,640)}$ from the start on one path. It is $\log16$ where trained weights follow one path, and 0 where they have no limit. The smallest effect that counts is a factor of 2. The usual start, the variation in $l$ and the errors are secondary. Dashed lines are untrained networks.
+# The **primary contrast**, named before the training, is $\log\frac{d(20,40)}{d(320,640)}$ from the start on one path. It is $\log16$ where trained weights follow one path, and 0 where they have no limit. The smallest effect that counts is a factor of 2. Secondary are the usual start, the variation in $l$, the errors, and $\Delta l=10/L$, which at ten layers is the step 1 of the paper's networks. Dashed lines are untrained networks.
 
 # %%
 each_seed, starts = range(seed, seed + trained_seeds), [*deep.STARTS]
-trained = {start: deep.train(start, trained_depths, each_seed, updates=updates) for start in starts}
+shown = [*trained_depths[:2], *trained_depths[-2:]]
+trained = {start: deep.train(start, some, each_seed, updates=updates)
+           for start, some in zip(starts, (trained_depths, shown), strict=True)}
 pairs = pd.concat(deep.pairs(found, each_seed).assign(start=start) for start, found in trained.items())
 runs = pd.concat(deep.runs(found, each_seed).assign(start=start) for start, found in trained.items())
 shallow, deepest = trained_depths[0], trained_depths[-2]
 by_start = dict(iter(pairs.groupby("start", sort=False)))
 d = {start: each.pivot(index="seed", columns="depth", values="distance") for start, each in by_start.items()}
-shown = [*trained_depths[:2], *trained_depths[-2:]]
 along = {start: deep.profiles(found, each_seed, shown) for start, found in trained.items()}
 profiles = pd.concat(table.assign(start=start) for start, (table, _) in along.items())
 fig = section3.weights(profiles, pairs, {start: which for start, (_, which) in along.items()})
@@ -396,20 +397,24 @@ save(fig, "section3_weights")
 plt.show()
 
 # %%
-say = f"networks of {deepest} and {2 * deepest} layers end {{}} than those of {shallow} and {2 * shallow}"
-falls = {
-    start: contrasts.ratio(each[shallow], each[deepest], delta=np.log(2),
-                           say=(say.replace("{}", "{} less apart"), say.replace("{}", "{} farther apart")))
-    for start, each in d.items()
-}
+def fall(d, first, last):
+    """The logarithm of d(first, 2 first) over d(last, 2 last), paired by seed."""
+    say = [f"networks of {last} and {2 * last} layers end {{}} {way} apart than those of {first} and {2 * first}"
+           for way in ("less", "farther")]
+    return contrasts.ratio(d[first], d[last], delta=np.log(2), say=tuple(say))
+
+
+falls = {start: fall(each, shallow, deepest) for start, each in d.items()}
+ten = deep.train("one path", trained_depths[:4], each_seed, span=10.0, updates=updates)
+ten_d = deep.pairs(ten, each_seed).pivot(index="seed", columns="depth", values="distance")
+ten_solved = deep.runs(ten, each_seed).groupby("depth")["solved"].sum()
 outputs = {start: each.pivot(index="seed", columns="depth", values="outputs") for start, each in by_start.items()}
 closer = {start: int((each[shallow] > 2 * each[deepest]).sum()) for start, each in d.items()}
 ends = runs[runs["depth"].isin([shallow, 2 * deepest])]
 variation = statistics.medians(ends, ["start", "depth"], "variation")
 solved = statistics.shares(ends, ["start", "depth"])
-pd.DataFrame({"weights": {start: each.plain for start, each in falls.items()},
-              "seeds whose d falls by more than 2": closer,
-              "x^(L) falls by a factor": {s: f"{(e[shallow] / e[deepest]).median():.3g}" for s, e in outputs.items()}})
+for start, each in falls.items():
+    print(f"{start}: {each.plain}; d falls by more than a factor of 2 in {closer[start]} of {trained_seeds} seeds")
 
 # %% tags=["nbval-check-output"]
 on_path, own = falls["one path"], closer["independent layers"]
@@ -417,6 +422,8 @@ no_path = "trained from independent layers, d falls by less than a factor of 2"
 record = contrasts.primary(on_path, updates=updates) | {
     "power at a factor of 4": power.power(on_path, 2 * on_path.delta),
     "secondary: independent layers": falls["independent layers"].plain,
+    "secondary: one path, Δl = 10/L": fall(ten_d, shallow, trained_depths[2]).plain,
+    "secondary: the same, networks at 0.0 % error, by depth": ten_solved.to_dict(),
     "secondary: seeds whose d falls by more than 2": closer,
     "secondary: variation in l": statistics.labelled(variation, "{start}, L = {depth}", statistics.MEDIAN),
     "secondary: networks at 0.0 % error": statistics.labelled(solved, "{start}, L = {depth}", statistics.SHARE),

@@ -263,7 +263,8 @@ assert flow_of_g < 1e-9
 # %%
 def pulled_back(l, y):
     """The limit metric at a fixed place y of layer l, from the flow that starts there."""
-    P = solve_ivp(variational, (l, 1), [*y, 1, 0, 0, 1], method="DOP853", rtol=1e-12, atol=1e-13).y[2:, -1].reshape(2, 2)
+    solution = solve_ivp(variational, (l, 1), [*y, 1, 0, 0, 1], method="DOP853", rtol=1e-12, atol=1e-13)
+    P = solution.y[2:, -1].reshape(2, 2)
     return P.T @ P
 
 
@@ -323,7 +324,7 @@ def relative_distance(weights, others):
 each_seed, some = range(seed, seed + trained_seeds), rl.Condition().sample(dtype=torch.float64).x[::100]
 pair, meets, table = (trained_depths[0], trained_depths[-2]), {}, {}
 for name in deep.STARTS:
-    found = deep.train(name, trained_depths, each_seed, updates=updates)
+    found = deep.train(name, [*trained_depths[:2], *trained_depths[-2:]], each_seed, updates=updates)
     first, last = (relative_distance(found[L]["weights"], found[2 * L]["weights"]) for L in pair)
     d = deep.pairs(found, each_seed).pivot(index="seed", columns="depth", values="distance")
     meets[name] = int((d[pair[0]] > 2 * d[pair[1]]).sum())
