@@ -376,9 +376,9 @@ pd.Series(shrunk, name="falls from the first depth to the last by a factor").map
 #
 # $$d(L,2L)=\Bigl(\int_0^1\lvert w_L(l)-w_{2L}(l)\rvert^2\,dl\Bigr)^{1/2}.$$
 #
-# For samples of one path of bounded variation $d$ is of order $1/L$. For independent layers it stays. There are two starts. From the first, the layers of every depth start as samples of one random path. From the second, the usual one, each layer is drawn by itself.
+# For samples of one smooth path $d$ is of order $1/L$, and with a jump of order $L^{-1/2}$. For independent layers it stays. There are two starts. From the first, the layers of every depth start as samples of one random path. From the second, the usual one, each layer is drawn by itself.
 #
-# The **primary contrast**, named before the training, is $\log\frac{d(20,40)}{d(320,640)}$ from the start on one path. It is $\log16$ where trained weights follow one path, and 0 where they have no limit. The smallest effect that counts is a factor of 2. Secondary are the usual start, the variation in $l$, the errors, and $\Delta l=10/L$, which at ten layers is the step 1 of the paper's networks. Dashed lines are untrained networks.
+# The **primary contrast**, named before the training, is $\log\frac{d(20,40)}{d(320,640)}$ from the start on one path. It is $\log16$ for samples of one smooth path, and 0 where the weights have no limit. The smallest effect that counts is a factor of 2. Secondary are the usual start, the variation in $l$, the errors, and $\Delta l=10/L$, which at ten layers is the step 1 of the paper's networks. Dashed lines are untrained networks.
 
 # %%
 each_seed, starts = range(seed, seed + trained_seeds), [*deep.STARTS]

@@ -303,8 +303,8 @@ def variation(values: Float[Tensor, "runs layers entries"]) -> Float[Tensor, " r
 def path_distance(coarse: Float[Tensor, "*runs layers entries"], fine: Float[Tensor, "*runs twice entries"]) -> Float[Tensor, "*runs"]:
     r"""The distance d(L, 2L) of the weights of a network of L layers from those of one of 2L, as paths in l, constant on each layer.
 
-    It is $\big(\int_0^1 |w_L(l) - w_{2L}(l)|^2\,dl\big)^{1/2}$. Samples of one path of bounded variation have a d of order 1/L at most, and
-    independent layers one that stays. Errors: ValueError where the second network is not twice as deep.
+    It is $\big(\int_0^1 |w_L(l) - w_{2L}(l)|^2\,dl\big)^{1/2}$. Samples of one smooth path have a d of order 1/L, those of one
+    with a jump of order 1/√L, and independent layers one that stays. Errors: ValueError where the second network is not twice as deep.
     """
     if fine.shape[-2] != 2 * coarse.shape[-2]:
         raise ValueError(f"the networks have {coarse.shape[-2]} and {fine.shape[-2]} layers; a second one twice as deep is needed")
