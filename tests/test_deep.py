@@ -24,7 +24,7 @@ def test_all_but_the_readout_is_trained(engine):
     before = found.flat.clone()
     loss = deep.descend(found, condition, sample.x.mT.contiguous(), sample.label, SEEDS, engine)
     moved = (found.flat - before).detach().abs()
-    assert torch.equal(moved[:, -6:], torch.zeros(2, 6)) and (moved[:, :-6] > 1e-4).all()
+    assert float(moved[:, -6:].max()) < 1e-12 and (moved[:, :-6] > 1e-4).all()
     assert loss.shape == (2, 60) and (loss[:, -10:].mean(1) < loss[:, :10].mean(1)).all()
 
 
