@@ -226,7 +226,7 @@ notebook.decide(
     rules.order_of(2, second, first_start, when=readings, interval="range of local orders"),
     {"local order at the finest steps, and its range": second, "Eq. 4 with a full first layer": first_start},
     protocol="Weights on a random smooth path. Error of x^(L) against torchdiffeq's dopri5 (tolerance 1e-10), depths "
-    "doubling. Range: the last local order and twice its last change to either side.",
+    "doubling. Range: the last local order, and twice the larger of its last two changes to either side.",
 )
 
 # %% [markdown]

@@ -352,8 +352,8 @@ notebook.decide(
         "flow of g against PᵀP": flow_of_g,
         "norm of P and its bound": (norm_exact, math.exp(work)),
     },
-    protocol="Uniform partitions, spectral norm, reference by scipy's DOP853 at 1e-12; local orders, with twice their "
-    "last change to either side. The error lies under A.1 at every depth for every path (asserted). "
+    protocol="Uniform partitions, spectral norm, reference by scipy's DOP853 at 1e-12; local orders, with twice the "
+    "larger of the last two changes to either side. The error lies under A.1 at every depth for every path (asserted). "
     "Control: the product with its factors reversed. Without the hypothesis: ReLU, in both conventions for relu'(0).",
 )
 

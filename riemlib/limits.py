@@ -215,12 +215,12 @@ def local_order(steps: Sequence[float], errors: Sequence[float], *, least: float
     r"""The order between the two finest of halved steps, and how far from it the order in the limit may be.
 
     For errors $C h^p (1 + a h + \dots)$ the local order is off from p by a multiple of h. So it has as far to go as it went when the steps
-    were last halved. Twice that is allowed to either side, and at least `least` for rounding. Where local orders jump about, this is wide.
-    There is no chance in such errors: this is no confidence interval. Errors: as in `local_orders`.
+    were last halved. Twice the larger of its last two changes is allowed to either side (errors of a function with kinks jump about), and
+    at least `least` for rounding. There is no chance in such errors: this is no confidence interval. Errors: as in `local_orders`.
     """
-    before, last = local_orders(steps, errors)[-2:]
-    away = max(2 * abs(last - before), least)
-    return Order(last, last - away, last + away)
+    local = local_orders(steps, errors)[-3:]
+    away = max(2 * float(np.abs(np.diff(local)).max()), least)
+    return Order(local[-1], local[-1] - away, local[-1] + away)
 
 
 def momentum_form(

@@ -64,7 +64,7 @@ def orders(panels: Mapping[str, pd.DataFrame], *, abscissa: str = r"step $\Delta
                 style["ls"] = "none"
             above.loglog(steps, errors, label=label, **style)
         above.set(xlabel=abscissa, title=title)
-        below.set(xlabel=f"1 / ({abscissa})" if " " not in abscissa else "1 / step")
+        below.set(xlabel=f"1 / ({abscissa})" if abscissa.startswith("$") else "1 / step")
         for ax in (above, below):
             ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             ax.xaxis.set_major_formatter("{x:g}")
