@@ -378,7 +378,7 @@ pd.Series(shrunk, name="falls from the first depth to the last by a factor").map
 #
 # For samples of one smooth path $d$ is of order $1/L$, and with a jump of order $L^{-1/2}$. For independent layers it stays. There are two starts. From the first, the layers of every depth start as samples of one random path. From the second, the usual one, each layer is drawn by itself.
 #
-# The **primary contrast**, named before the training, is $\log\frac{d(20,40)}{d(320,640)}$ from the start on one path. It is $\log16$ for samples of one smooth path, and 0 where the weights have no limit. The smallest effect that counts is a factor of 2. Secondary are the usual start, the variation in $l$, the errors, and $\Delta l=10/L$, which at ten layers is the step 1 of the paper's networks. Dashed lines are untrained networks.
+# The **primary contrast**, named before the training, is $\log\frac{d(20,40)}{d(320,640)}$ from the start on one path. It is $\log16$ for samples of one smooth path, and 0 where the weights have no limit. The smallest effect that counts is a factor of 2. Secondary are the usual start, the variation in $l$ (von Neumann's ratio of the jumps between neighbouring layers to the spread), the errors, and $\Delta l=10/L$, which at ten layers is the step 1 of the paper's networks. Dashed lines are untrained networks.
 
 # %%
 each_seed, starts = range(seed, seed + trained_seeds), [*deep.STARTS]
@@ -411,10 +411,12 @@ ten_solved = deep.runs(ten, each_seed).groupby("depth")["solved"].sum()
 outputs = {start: each.pivot(index="seed", columns="depth", values="outputs") for start, each in by_start.items()}
 closer = {start: int((each[shallow] > 2 * each[deepest]).sum()) for start, each in d.items()}
 ends = runs[runs["depth"].isin([shallow, 2 * deepest])]
-variation = statistics.medians(ends, ["start", "depth"], "variation")
+variation = statistics.medians(ends, ["start", "depth"], "variation")  # von Neumann's ratio
 solved = statistics.shares(ends, ["start", "depth"])
 for start, each in falls.items():
     print(f"{start}: {each.plain}; d falls by more than a factor of 2 in {closer[start]} of {trained_seeds} seeds")
+    jumps = variation[(variation["start"] == start) & (variation["depth"] == 2 * deepest)]["median"].item()
+    print(f"  jumps between neighbours, where independent layers have 1: {jumps:.2g} at L = {2 * deepest}")
 
 # %% tags=["nbval-check-output"]
 on_path, own = falls["one path"], closer["independent layers"]

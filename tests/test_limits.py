@@ -183,12 +183,14 @@ def test_eq_4_as_printed_does_not_converge_on_graded_partitions():
 def test_local_orders_of_a_known_expansion():
     h = 1 / np.array(DEPTHS)
     errors = 3 * h**2 * (1 + 0.5 * h)
-    found, local = limits.local_order(h, errors), limits.local_orders(h, errors)
+    found, local = limits.local_order([*h], [*errors]), limits.local_orders([*h], [*errors])
     assert local == pytest.approx(np.log2(errors[:-1] / errors[1:]))
     assert found.value == local[-1] and found.low <= 2 <= found.high < 2.1 and found.low > 1.9
-    kinks = limits.local_order(1 / np.array([10, 20, 40, 80, 160]), [1, 0.5, 0.251, 0.125, 0.0622])  # the last two happen to agree
+    kinks = limits.local_order(
+        [1 / depth for depth in (10, 20, 40, 80, 160)], [1.0, 0.5, 0.251, 0.125, 0.0622]
+    )  # the last two happen to agree
     assert kinks.low < 1 < kinks.high
-    jumpy = limits.local_order(h, errors * [1, 2, 1, 2])
+    jumpy = limits.local_order([*h], [*(errors * [1, 2, 1, 2])])
     assert jumpy.low < 1 and jumpy.high > 3
 
 
