@@ -78,6 +78,7 @@ def calls():
         "discretise": lambda: limits.discretise(*limits.smooth_field(2, seed=0, device=META), limits.partition(3)),
         "ordered_product": lambda: limits.ordered_product(plane, [0.2] * 5),
         "variation": lambda: limits.variation(plane),
+        "path_distance": lambda: limits.path_distance(plane, torch.cat([plane, plane], 1)),
         "random_layers": lambda: limits.random_layers(x, 3, 0.3, draws=5),
         "act_on_frame": lambda: bundles.act_on_frame(plane, plane),
         "act_on_metric": lambda: [bundles.act_on_metric(plane, plane, inverse=inverse) for inverse in (False, True)],
