@@ -462,8 +462,8 @@ orders = local(euler)
 wrong = {"another field": orders.pop("another field"), **{n: o for n, o in second.items() if "half a step" in n}}
 sampled = "the weights are samples of one path of bounded variation in l, and Δl stands outside f"
 meets = (
-    "networks trained from independent layers are samples of no path, as far as d tells; "
-    f"of those trained from one path {closer['one path']} of {trained_seeds} are"
+    "networks trained from independent layers approach no path, as far as d tells; "
+    f"of those trained from one path {closer['one path']} of {trained_seeds} do"
 )
 notebook.decide(
     "residual-is-euler",
