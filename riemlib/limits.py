@@ -11,6 +11,7 @@ The limits of the product of Eq. 12 and of Eq. 15 are below: `ordered_product`, 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from jaxtyping import Float
 from scipy import stats
 from scipy.integrate import solve_ivp
 from torch import Tensor
-from torch.func import jvp
+from torch.func import jacfwd, jvp
 from torchdiffeq import odeint
 
 from . import checks
@@ -61,21 +62,27 @@ def smooth_field(dim: int, *, seed: int, scale: float = 3.0, modes: int = 2, dev
 def partition(depth: int, kind: str = "uniform", *, seed: int = 0) -> list[float]:
     """The steps Δl(n) of a partition of [0, 1] into `depth` layers (Eq. 7), for `CkNetwork(step=...)`.
 
-    `uniform`; `graded`, l(n) = (n/L)²; `random`, L - 1 independent uniform points; `half start`, uniform but for a first step half as long.
+    `uniform`; `graded`, l(n) = (n/L)²; `root`, l(n) = √(n/L); `random`, L - 1 independent uniform points; `half start`, uniform but for a
+    first step half as long.
     Errors: ValueError for another kind or a depth below 1.
     """
     depth = checks.integer("depth", depth, 1)
     if kind == "uniform":
         steps = np.full(depth, 1 / depth)
-    elif kind == "graded":
-        steps = np.diff((np.arange(depth + 1) / depth) ** 2)
+    elif kind in ("graded", "root"):
+        steps = np.diff((np.arange(depth + 1) / depth) ** (2.0 if kind == "graded" else 0.5))
     elif kind == "random":
         steps = np.diff(np.sort(np.random.default_rng(seed).uniform(size=depth - 1)), prepend=0, append=1)
     elif kind == "half start":
         steps = np.r_[0.5, np.ones(depth - 1)] / (depth - 0.5)
     else:
-        raise ValueError(f"kind is {kind!r}; uniform, graded, random or half start is needed")
+        raise ValueError(f"kind is {kind!r}; uniform, graded, root, random or half start is needed")
     return steps.tolist()
+
+
+def starts(steps: Sequence[float]) -> list[float]:
+    """l(0), ..., l(L - 1): where the layers of a partition begin."""
+    return list(accumulate(steps[:-1], initial=0.0))
 
 
 def layer_positions(net: CkNetwork) -> list[float]:
@@ -139,17 +146,29 @@ def solve(
 
 
 def measured_errors(
-    W: Path, b: Path, x: Float[Tensor, "points dim"], partitions: Sequence[Sequence[float]], *, order: int = 1, activation="tanh"
+    W: Path,
+    b: Path,
+    x: Float[Tensor, "points dim"],
+    partitions: Sequence[Sequence[float]],
+    *,
+    order: int = 1,
+    activation="tanh",
+    scheme: Callable[[CkNetwork, Tensor], list[Tensor]] = CkNetwork.coordinates,
+    exact: Float[Tensor, "points dim"] | None = None,
 ) -> list[float]:
-    """Root mean square over points and components of x^(L) - x(1), for a network on each partition."""
-    exact = solve(W, b, x, order=order, activation=activation)[-1]
+    """Root mean square over points and components of x^(L) - x(1), for a network on each partition.
+
+    Another `scheme` computes the coordinates from the network's weights and steps: `momentum_form`, `central_first_difference`. `exact` is
+    x(1), where it is known already.
+    """
+    exact = solve(W, b, x, order=order, activation=activation)[-1] if exact is None else exact
     nets = (discretise(W, b, steps, order=order, activation=activation) for steps in partitions)
     with torch.no_grad():
-        return [float((net.coordinates(x)[-1] - exact).square().mean().sqrt()) for net in nets]
+        return [float((scheme(net, x)[-1] - exact).square().mean().sqrt()) for net in nets]
 
 
 class Order(NamedTuple):
-    """A measured order of convergence, with its confidence interval."""
+    """A measured order of convergence, and the interval in which the order in the limit lies."""
 
     value: float
     low: float
@@ -178,25 +197,67 @@ def order_of_convergence(steps: Sequence[float], errors: Sequence[float], *, nex
     return Order(float(p), float(p - half), float(p + half))
 
 
+def local_orders(steps: Sequence[float], errors: Sequence[float]) -> list[float]:
+    r"""The order between each two neighbouring steps, $\log(e/e') / \log(h/h')$: for halved steps $\log_2 (e(h)/e(h/2))$.
+
+    Errors: ValueError for fewer than three steps, lists of different length, or numbers that are not positive and finite.
+    """
+    h, e = (np.asarray(values, dtype=float).ravel() for values in (steps, errors))
+    if len(h) != len(e) or len(h) < 3:
+        raise ValueError(f"steps has {len(h)} entries, errors {len(e)}; as many of each, at least three, are needed")
+    for name, values in (("steps", h), ("errors", e)):
+        if not (np.isfinite(values) & (values > 0)).all():
+            raise ValueError(f"{name} spans {values.min()} to {values.max()}; positive finite numbers are needed")
+    return (np.diff(np.log(e)) / np.diff(np.log(h))).tolist()
+
+
+def local_order(steps: Sequence[float], errors: Sequence[float], *, least: float = 1e-3) -> Order:
+    r"""The order between the two finest of halved steps, and how far from it the order in the limit may be.
+
+    For errors $C h^p (1 + a h + \dots)$ the local order is off from p by a multiple of h. So it has as far to go as it went when the steps
+    were last halved. Twice the larger of its last two changes is allowed to either side (errors of a function with kinks jump about), and
+    at least `least` for rounding. There is no chance in such errors: this is no confidence interval. Errors: as in `local_orders`.
+    """
+    local = local_orders(steps, errors)[-3:]
+    away = max(2 * float(np.abs(np.diff(local)).max()), least)
+    return Order(local[-1], local[-1] - away, local[-1] + away)
+
+
 def momentum_form(
-    net: CkNetwork, x: Float[Tensor, "points dim"], momentum: float | Sequence[float] = 1.0
+    net: CkNetwork, x: Float[Tensor, "points dim"], momentum: float | Sequence[float] = 1.0, force: Sequence[float] | None = None
 ) -> list[Float[Tensor, "points dim"]]:
     r"""Eq. 4 as the paper rewrites it, $x^{(l+1)} = x^{(l)} + f\,\Delta l^2 + \mu\,\delta x^{(l-1)}$, for a network of order 2.
 
-    `momentum` is $\mu$, one number, or one for each layer. The paper has 1, which is right for steps of one size. On any other partition it
-    has to be $\Delta l(n)/\Delta l(n-1)$; the entry of the first layer has no effect. Returns the L + 1 coordinates.
+    `momentum` is $\mu$, one number, or one for each layer; that of the first layer has no effect. The paper has 1, which is right for steps
+    of one size. On any other partition it has to be $\Delta l(n)/\Delta l(n-1)$ (`rescaled`). `force` are the factors of f. Without it they
+    are $\Delta l(0)$ in the first layer, which is of order 1, and $\Delta l(n)^2$ in the others. Returns the L + 1 coordinates.
     """
     x = checks.points(x, net.widths[0], like=net.weights[0])
     f = _layer_functions(net)
-    factors = checks.per_layer("momentum", momentum, len(f))
-    xs = [x, x + net.steps[0] * f[0](x)]
+    mu = checks.per_layer("momentum", momentum, len(f))
+    c = checks.per_layer("force", force or [net.steps[0], *(h**2 for h in net.steps[1:])], len(f))
+    xs = [x, x + c[0] * f[0](x)]
     for n in range(1, len(f)):
-        xs.append(xs[n] + net.steps[n] ** 2 * f[n](xs[n]) + factors[n] * (xs[n] - xs[n - 1]))
+        xs.append(xs[n] + c[n] * f[n](xs[n]) + mu[n] * (xs[n] - xs[n - 1]))
     return xs
 
 
-def leapfrog(net: CkNetwork, x: Float[Tensor, "points dim"]) -> list[Float[Tensor, "points dim"]]:
-    r"""The central first difference $x^{(l+1)} = x^{(l-1)} + 2\,\Delta l\,f(x^{(l)})$ for a network's weights; Eq. 2 in the first layer.
+def rescaled(steps: Sequence[float]) -> list[float]:
+    r"""The momentum that Eq. 4 needs on these steps: 1, then $\Delta l(n)/\Delta l(n-1)$. A displacement becomes a velocity."""
+    return [1.0, *(h / before for before, h in pairwise(steps))]
+
+
+def second_order(steps: Sequence[float]) -> tuple[list[float], list[float]]:
+    r"""The momentum and the factors of f that make `momentum_form` a scheme of second order for Eq. 6 on any smoothly graded partition.
+
+    The momentum is `rescaled`. The factors $\Delta l(n)\,(\Delta l(n) + \Delta l(n-1))/2$ are those of the central
+    second difference on unequal steps; at the input it is $\Delta l(0) + \Delta l(0)^2/2$, since the velocity there is f, too.
+    """
+    return rescaled(steps), [steps[0] + steps[0] ** 2 / 2, *(h * (h + before) / 2 for before, h in pairwise(steps))]
+
+
+def central_first_difference(net: CkNetwork, x: Float[Tensor, "points dim"]) -> list[Float[Tensor, "points dim"]]:
+    r"""$x^{(l+1)} = x^{(l-1)} + 2\,\Delta l\,f(x^{(l)})$ for a network's weights on uniform steps; Eq. 2 in the first layer.
 
     It is of second order for Eq. 5. It has a second, parasitic solution, which alternates in sign and grows where the flow contracts.
     """
@@ -239,25 +300,40 @@ def variation(values: Float[Tensor, "runs layers entries"]) -> Float[Tensor, " r
     return values.diff(dim=1).square().sum((1, 2)) / (2 * (values - values.mean(1, keepdim=True)).square().sum((1, 2)))
 
 
+def path_distance(coarse: Float[Tensor, "*runs layers entries"], fine: Float[Tensor, "*runs twice entries"]) -> Float[Tensor, "*runs"]:
+    r"""The distance d(L, 2L) of the weights of a network of L layers from those of one of 2L, as paths in l, constant on each layer.
+
+    It is $\big(\int_0^1 |w_L(l) - w_{2L}(l)|^2\,dl\big)^{1/2}$. Samples of one smooth path have a d of order 1/L, those of one
+    with a jump of order 1/√L, and independent layers one that stays. Errors: ValueError where the second network is not twice as deep.
+    """
+    if fine.shape[-2] != 2 * coarse.shape[-2]:
+        raise ValueError(f"the networks have {coarse.shape[-2]} and {fine.shape[-2]} layers; a second one twice as deep is needed")
+    return (coarse.repeat_interleave(2, -2) - fine).square().sum(-1).mean(-1).sqrt()
+
+
 def random_layers(
     x: Float[Tensor, "points dim"], depth: int, step: float, *, draws: int, seed: int = 0
-) -> Float[Tensor, "draws points dim"]:
-    """x^(L) of `draws` tanh networks of order 1 whose layers are drawn independently (Glorot, no bias): they follow no path in l."""
+) -> Float[Tensor, "layers draws points dim"]:
+    """x^(0), ..., x^(L) of `draws` tanh networks of order 1 whose layers are drawn independently (Glorot, no bias): they follow no path."""
     generator = torch.Generator().manual_seed(checks.seed(seed))
     dim = x.shape[1]
     weights = [torch.stack([glorot((dim, dim), generator) for _ in range(draws)]).to(x) for _ in range(depth)]
     biases = [x.new_zeros(draws, dim)] * depth
-    return evolve([x.mT.expand(draws, -1, -1)], weights, biases, [stencil(1, 1, step)] * depth, torch.tanh)[-1][0].mT
+    states = evolve([x.mT.expand(draws, -1, -1)], weights, biases, [stencil(1, 1, step)] * depth, torch.tanh)
+    return torch.stack([state[0].mT for state in states])
 
 
-class EqualStart(CkNetwork):
-    """A network whose layers start from the same weights: the seed draws those of the first layer, and the others copy them."""
+class PathStart(CkNetwork):
+    """A network of constant width whose layers start from samples of one path: the seed draws a `smooth_field`, the same for every depth.
+
+    The layers stand at the share n/L of the depth, whatever the step. The readout is drawn as ever.
+    """
 
     def draw(self, seed: int) -> list[Tensor]:
-        drawn = dict(zip(self.parameters(), super().draw(seed), strict=True))
-        for parameters in (self.weights, self.biases):
-            drawn.update(dict.fromkeys(parameters, drawn[parameters[0]]))
-        return [drawn[parameter] for parameter in self.parameters()]
+        depth, drawn = len(self.weights), super().draw(seed)
+        l = torch.arange(depth, dtype=torch.float64, device="cpu") / depth
+        W, b = smooth_field(self.widths[0], seed=seed, scale=1.0, device="cpu")
+        return [*W(l), *b(l), *drawn[2 * depth :]]
 
 
 def ordered_product(A: Float[Tensor, "layers dim dim"], steps: Sequence[float], *, reverse: bool = False) -> Float[Tensor, "dim dim"]:
@@ -321,6 +397,31 @@ def adjoint(
 
     back = odeint(rate, (x.mT, p.mT), l, method="dopri8", rtol=tolerance, atol=tolerance)
     return back[0][1:].mT, back[1][1:].mT
+
+
+def phase_determinants(net: CkNetwork, x: Float[Tensor, "points dim"], *, pairs: bool) -> Float[Tensor, "layers points"]:
+    r"""The determinant of every layer but the first of a network of order 2, as a map of phase space, by forward-mode differentiation.
+
+    On the state $(x, D_1)$ it is 1. With `pairs` it is that of $(x^{(l)}, x^{(l-1)}) \mapsto (x^{(l+1)}, x^{(l)})$, which is
+    $(\Delta l(n)/\Delta l(n-1))^d$. Errors: ValueError for another order.
+    """
+    if set(checks.network(net).orders) != {2}:
+        raise ValueError(f"net has orders {net.orders}; order 2 in every layer is needed")
+    found, dim = [], net.widths[0]
+    for n, state in enumerate(net.states(x)[1:-1], 1):
+        before = net.steps[n - 1] if pairs else None
+        points = state if before is None else torch.cat([state[:, :dim], state[:, :dim] - before * state[:, dim:]], 1)
+        layer = partial(_phase_layer, net[n : n + 1], before)
+        found.append(torch.stack([torch.linalg.det(jacfwd(layer)(point)) for point in points]))
+    return torch.stack(found)
+
+
+def _phase_layer(part: CkNetwork, before: float | None, point: Tensor) -> Tensor:
+    """A layer on (x, D_1), or where the step `before` it is given, on the coordinates (x^(l), x^(l-1)); one point."""
+    if before is None:
+        return part.states(point[None])[-1][0]
+    x, previous = point.chunk(2)
+    return torch.cat([part.states(torch.cat([x, (x - previous) / before])[None])[-1][0, : len(x)], x])
 
 
 def _layer_functions(net: CkNetwork) -> list[Callable[[Tensor], Tensor]]:

@@ -125,6 +125,9 @@ MUTANTS = {
     "a dropped difference certified": ("charts", "found[l] = after >= before", "found[l] = True", "charts"),
     # Limits (Eqs. 5-7, 12, 15)
     "weights where a layer ends": ("limits", "layer_positions(net)[:-1]", "layer_positions(net)[1:]", "limits"),
+    "the momentum scaled the other way": ("limits", "*(h / before for before", "*(before / h for before", "limits"),
+    "a path of layers end to end": ("limits", "coarse.repeat_interleave(2, -2)", "torch.cat([coarse, coarse], -2)", "limits"),
+    "the readout trained": ("companion.deep", "part.moments[:, 1, -fixed:] = STILL", "pass", "deep"),
     "the last factor rightmost": ("limits", "P @ A_n if reverse else A_n @ P", "A_n @ P if reverse else P @ A_n", "limits"),
     "the sign of the adjoint": ("limits", "-W(l).mT @ (slope * state[1])", "W(l).mT @ (slope * state[1])", "limits"),
     # Bundles (Defs 5.1, 5.2, Eqs. 14, 15)

@@ -254,7 +254,7 @@ REFUSED = {
     "image of side 6": (lambda: charts.rotated_images(np.zeros((6, 6)), [0]), ValueError, "image", r"\(6, 6\)", "side divisible by 4"),
     "image not square": (lambda: charts.rotated_images(np.zeros((8, 4)), [0]), ValueError, "image", r"\(8, 4\)", r"\(side, side\)"),
     # limits
-    "partition": (lambda: limits.partition(4, "even"), ValueError, "kind", "'even'", "uniform, graded, random or half start"),
+    "partition": (lambda: limits.partition(4, "even"), ValueError, "kind", "'even'", "uniform, graded, root, random or half start"),
     "partition of nothing": (lambda: limits.partition(0), ValueError, "depth", "0", "at least 1"),
     "three errors": (lambda: limits.order_of_convergence([1.0] * 3, [1.0] * 3), ValueError, "steps", "3", "at least four"),
     "errors short": (lambda: limits.order_of_convergence([1.0] * 4, [1.0] * 3), ValueError, "steps", "4 entries, errors 3", "as many"),

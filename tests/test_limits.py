@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from reference import error
 from scipy.integrate import solve_ivp
 
-from riemlib import CkNetwork, limits, spiral
+from riemlib import CkNetwork, limits
 from riemlib.bundles import covectors
-from riemlib.training import fit
 
 DEPTHS = [30, 60, 120, 240]
 POINTS = 2 * torch.rand(8, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) - 1
@@ -99,7 +98,7 @@ def test_order_of_convergence_without_the_next_term_is_the_plain_regression():
 # Networks on a path of weights.
 
 
-@pytest.mark.parametrize("kind", ["uniform", "graded", "random", "half start"])
+@pytest.mark.parametrize("kind", ["uniform", "graded", "root", "random", "half start"])
 @pytest.mark.parametrize("depth", [1, 2, 17])
 def test_partitions_cover_the_interval(kind, depth):
     steps = limits.partition(depth, kind)
@@ -109,8 +108,8 @@ def test_partitions_cover_the_interval(kind, depth):
 def test_partitions_differ_as_they_should():
     assert limits.partition(9, "random", seed=1) != limits.partition(9, "random", seed=2)
     assert limits.partition(4, "half start")[0] == pytest.approx(limits.partition(4, "half start")[1] / 2)
-    graded = limits.partition(8, "graded")
-    assert graded == sorted(graded)
+    graded, root = limits.partition(8, "graded"), limits.partition(8, "root")
+    assert graded == sorted(graded) and root == sorted(root, reverse=True) and sum(root[:2]) == pytest.approx(0.5)
 
 
 def test_weights_are_sampled_where_the_layers_stand():
@@ -142,19 +141,76 @@ def test_momentum_form_is_eq_4(activation):
 def test_momentum_is_rescaled_on_an_uneven_partition():
     steps = [0.1, 0.3, 0.2, 0.4]
     net = CkNetwork([2] * 5, order=2, step=steps, seed=3, dtype=torch.float64)
-    ratios = [1.0, *(b / a for a, b in zip(steps, steps[1:], strict=False))]
+    assert limits.rescaled(steps) == pytest.approx([1, 3, 2 / 3, 2])
     with torch.no_grad():
         x = torch.stack(net.coordinates(POINTS))
-        assert torch.allclose(torch.stack(limits.momentum_form(net, POINTS, ratios)), x, atol=1e-13)
+        assert torch.allclose(torch.stack(limits.momentum_form(net, POINTS, limits.rescaled(steps))), x, atol=1e-13)
         assert (torch.stack(limits.momentum_form(net, POINTS)) - x).abs().max() > 1e-2
 
 
-def test_leapfrog_has_two_roots():
+@pytest.mark.parametrize(("kind", "force", "theory"), [("graded", True, 2), ("uniform", True, 2), ("graded", False, 1)])
+def test_on_graded_partitions_a_second_factor_gives_second_order(kind, force, theory):
+    """Eq. 4 with the momentum rescaled; and with the factor of f of the central difference on unequal steps."""
+
+    def scheme(net, x):
+        return limits.momentum_form(net, x, *(limits.second_order(net.steps) if force else [limits.rescaled(net.steps)]))
+
+    partitions = [limits.partition(depth, kind) for depth in DEPTHS]
+    errors = limits.measured_errors(*limits.smooth_field(2, seed=0, scale=1.5), POINTS, partitions, order=2, scheme=scheme)
+    found = limits.local_order([1 / depth for depth in DEPTHS], errors)
+    assert abs(found.value - theory) < 0.1 and found.low <= theory <= found.high
+
+
+def test_second_order_factors_are_those_of_a_parabola():
+    """x = l² + l solves x'' = 2 and x'(0) = 1: with f = 2 the central difference on unequal steps has no error."""
+    steps = [0.1, 0.3, 0.2, 0.4]
+    momentum, force = limits.second_order(steps)
+    l = np.cumsum([0.0, *steps])
+    x = [0.0, 0.1 + 0.1**2]
+    for n in range(1, 4):
+        x.append(x[n] + momentum[n] * (x[n] - x[n - 1]) + force[n] * 2)
+    assert np.allclose(x, l**2 + l)
+    assert force[0] == pytest.approx(0.1 + 0.1**2 / 2)
+
+
+def test_eq_4_as_printed_does_not_converge_on_graded_partitions():
+    partitions = [limits.partition(depth, "graded") for depth in DEPTHS]
+    field = limits.smooth_field(2, seed=0, scale=1.5)
+    errors = limits.measured_errors(*field, POINTS, partitions, order=2, scheme=limits.momentum_form)
+    assert errors[-1] > 0.9 * errors[0] > 10 * limits.measured_errors(*field, POINTS, partitions, order=2)[0]
+
+
+def test_local_orders_of_a_known_expansion():
+    h = 1 / np.array(DEPTHS)
+    errors = 3 * h**2 * (1 + 0.5 * h)
+    found, local = limits.local_order([*h], [*errors]), limits.local_orders([*h], [*errors])
+    assert local == pytest.approx(np.log2(errors[:-1] / errors[1:]))
+    assert found.value == local[-1] and found.low <= 2 <= found.high < 2.1 and found.low > 1.9
+    kinks = limits.local_order(
+        [1 / depth for depth in (10, 20, 40, 80, 160)], [1.0, 0.5, 0.251, 0.125, 0.0622]
+    )  # the last two happen to agree
+    assert kinks.low < 1 < kinks.high
+    jumpy = limits.local_order([*h], [*(errors * [1, 2, 1, 2])])
+    assert jumpy.low < 1 and jumpy.high > 3
+
+
+def test_phase_determinants_are_those_of_the_steps():
+    """By the formula, with x'' = A x: (x, y) -> (x + r (x - y) + h² A x, x), r the ratio of the steps, has the determinant r^d."""
+    steps = [0.5, 0.2, 0.8]
+    net = CkNetwork([2] * 4, order=2, step=steps, seed=1, dtype=torch.float64).requires_grad_(False)
+    pairs = limits.phase_determinants(net, POINTS, pairs=True)
+    assert pairs.shape == (2, 8) and torch.allclose(pairs, torch.tensor([[0.16], [16.0]]).double().expand(2, 8))
+    assert torch.allclose(limits.phase_determinants(net, POINTS, pairs=False), torch.ones(2, 8).double())
+    with pytest.raises(ValueError, match=r"orders \(1, 1\); order 2"):
+        limits.phase_determinants(CkNetwork([2] * 3), POINTS, pairs=True)
+
+
+def test_the_central_first_difference_has_two_roots():
     rate, depth = 5.0, 20
     net = CkNetwork([1] * (depth + 1), step=1 / depth, activation=lambda z: z, seed=0, dtype=torch.float64)
     limits.sample_weights(net, lambda l: -rate * torch.ones(*l.shape, 1, 1).to(l), lambda l: torch.zeros(*l.shape, 1).to(l))
     with torch.no_grad():
-        x = torch.cat(limits.leapfrog(net, torch.ones(1, 1, dtype=torch.float64)))[:, 0]
+        x = torch.cat(limits.central_first_difference(net, torch.ones(1, 1, dtype=torch.float64)))[:, 0]
     hr = rate / depth
     roots = -hr + math.sqrt(1 + hr**2), -hr - math.sqrt(1 + hr**2)
     c = np.linalg.solve([[1, 1], roots], [1, 1 - hr])
@@ -202,24 +258,42 @@ def test_variation_tells_noise_from_a_path():
     assert limits.variation(jump).item() == pytest.approx(2 / 500, rel=0.05)
 
 
-def test_equal_start_draws_one_layer_and_keeps_the_readout():
-    plain, equal = CkNetwork([2] * 6, seed=3), limits.EqualStart([2] * 6, seed=3)
-    assert all(torch.equal(W, equal.weights[0]) for W in equal.weights)
-    assert torch.equal(equal.weights[0], plain.weights[0]) and torch.equal(equal.readout.weight, plain.readout.weight)
-    assert not torch.equal(plain.weights[0], plain.weights[1])
-    run = fit(limits.EqualStart([2] * 6, step=0.2), spiral(50), seeds=[3], batch_size=50, updates=2, learning_rate=0.1, progress=False)
-    assert not torch.equal(run.networks[0].weights[0], run.networks[0].weights[4])
+def test_path_starts_are_samples_of_one_field_at_every_depth():
+    W, b = limits.smooth_field(2, seed=5, scale=1.0)
+    for depth in (3, 7):
+        net = limits.PathStart([2] * (depth + 1), seed=5, dtype=torch.float64)
+        l = torch.arange(depth, dtype=torch.float64) / depth
+        assert torch.equal(torch.stack([*net.weights]), W(l)) and torch.equal(torch.stack([*net.biases]), b(l))
+    plain = CkNetwork([2] * 8, seed=5, dtype=torch.float64)
+    assert torch.equal(net.readout.weight, plain.readout.weight) and not torch.equal(net.weights[0], plain.weights[0])
+
+
+def test_the_distance_of_samples_of_one_path_halves_and_that_of_noise_stays():
+    def path(depth):
+        l = torch.arange(depth, dtype=torch.float64)[:, None] / depth
+        return torch.cat([l, l**2], 1)
+
+    found = [float(limits.path_distance(path(depth), path(2 * depth))) for depth in (40, 80, 160)]
+    assert found[0] / found[1] == pytest.approx(2, rel=0.02) and found[1] / found[2] == pytest.approx(2, rel=0.02)
+    a, b = (torch.randn(5, depth, 3, generator=torch.Generator().manual_seed(depth)) for depth in (300, 600))
+    assert torch.allclose(limits.path_distance(a, b), torch.full((5,), 6.0**0.5), rtol=0.1)
+    for values in ([1.0, 3.0], [3.0, 1.0]):  # of which the layers differ from a coarse layer of 1
+        found = limits.path_distance(torch.ones(1, 1), torch.tensor(values)[:, None])
+        assert float(found) == pytest.approx(2**0.5)
+    with pytest.raises(ValueError, match="4 and 4 layers; a second one twice as deep"):
+        limits.path_distance(path(4), path(4))
 
 
 def test_random_layers_average_out_only_with_steps_of_one_over_depth():
     def spread(depth, step):
-        y = limits.random_layers(POINTS, depth, step, draws=200)
+        y = limits.random_layers(POINTS, depth, step, draws=200)[-1]
         return float((y - y.mean(0)).norm())
 
     assert spread(90, 1 / 90) / spread(10, 1 / 10) == pytest.approx(1 / 3, rel=0.15)
     assert spread(90, 90**-0.5) / spread(10, 10**-0.5) == pytest.approx(1, rel=0.15)
     one, two = (limits.random_layers(POINTS, 3, 0.5, draws=2, seed=s) for s in (0, 1))
-    assert one.shape == (2, 8, 2) and not torch.equal(one[0], one[1]) and not torch.equal(one, two)
+    assert one.shape == (4, 2, 8, 2) and torch.equal(one[0], POINTS.expand(2, -1, -1))
+    assert not torch.equal(one[-1, 0], one[-1, 1]) and not torch.equal(one[-1], two[-1])
 
 
 # The infinite product.

@@ -75,11 +75,14 @@ def given(found: Verdict, broken: int, cases: int, *, when: str, otherwise: str)
     return Verdict("confirmed with conditions", f"{when} (in {broken} of {cases} cases {otherwise}): {found.reason}")
 
 
-def order_of(theory: int, measured: Mapping[str, tuple], controls: Mapping[str, tuple], *, when: str = "") -> Verdict:
+def order_of(
+    theory: int, measured: Mapping[str, tuple], controls: Mapping[str, tuple], *, when: str = "", interval: str = "95 % interval"
+) -> Verdict:
     """A convergence order: confirmed where every interval of `measured` holds `theory`, and no neighbouring integer.
 
-    An order is (value, low, high). The intervals of `controls`, schemes or data of another order, must not hold `theory`. If the controls
-    are the cases without a condition that the claim does not mention, `when` names the condition.
+    An order is (value, low, high), and `interval` says of what kind low and high are. The intervals of `controls`, schemes or data of
+    another order, must not hold `theory`. If the controls are the cases without a condition that the claim does not mention, `when` names
+    the condition.
     """
     every = [*measured.values(), *controls.values()]
     if not measured or not controls or any(math.isnan(number) for order in every for number in order):
@@ -92,7 +95,7 @@ def order_of(theory: int, measured: Mapping[str, tuple], controls: Mapping[str, 
     if vague or weak:
         return Verdict("undecided", f"the intervals are too wide to tell: {', '.join(vague + weak)}")
     wrong = " and ".join(sorted({f"{round(value, 1) + 0.0:.1f}" for value, _, _ in controls.values()}))
-    found = f"order {theory} lies in the 95 % interval of each of {len(measured)} cases, {theory - 1} and {theory + 1} in none"
+    found = f"order {theory} lies in the {interval} of each of {len(measured)} cases, {theory - 1} and {theory + 1} in none"
     if when:
         return Verdict("confirmed with conditions", f"{when}: {found}; without it the order is {wrong}")
     return Verdict("confirmed", f"{found}; the controls show order {wrong}")

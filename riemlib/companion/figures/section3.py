@@ -9,14 +9,17 @@ import numpy as np
 import pandas as pd
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, PercentFormatter
 from torch import Tensor
 
+from ...limits import local_orders
 from ...plot import CLASSES, GREY, NETWORKS, as_array, figure
 from . import described, listed
 
 MARKERS = "osD^vP"
-CASES = (*CLASSES, "#E69F00", "#56B4E9", "#000000", GREY)  # one colour for each case of a panel
+OUTLINE = withStroke(linewidth=2.5, foreground="w")
+CASES = (*CLASSES, "#E69F00", "#56B4E9", "#000000", GREY, "#8C564B")  # one colour for each case of a panel
 
 
 def tracks(polygons: Mapping[tuple[str, int], Tensor], exact: Mapping[str, Tensor], *, height: float = 2.25) -> Figure:
@@ -31,48 +34,64 @@ def tracks(polygons: Mapping[tuple[str, int], Tensor], exact: Mapping[str, Tenso
             ax.plot(*np.moveaxis(as_array(curves), -1, 0), color="0.75", lw=2.5, solid_capstyle="round")
             polygon = np.moveaxis(as_array(polygons[name, depth]), -1, 0)
             ax.plot(*polygon, color=NETWORKS[name], lw=0.8, marker="o", ms=2 if depth < 40 else 0)
+            ax.plot(*polygon[:, 0], "ko", ms=2.6, label="input")
             ax.set_title(f"{name}, L = {depth}")
             ax.set(xlabel="$x^1$", aspect="equal")
         line[0].set_ylabel("$x^2$")
+    axes[0, 0].legend(loc="best", handletextpad=0.1, borderpad=0.1)
     alt = (
-        f"Points carried through networks {listed(exact)} of {listed(depths)} layers, as polygons over the grey curves of the differential "
-        "equation. The deeper the network, the closer its polygons are to the curves."
+        f"Points, black at the input, carried through networks {listed(exact)} of {listed(depths)} layers, as polygons over the grey "
+        "curves of the differential equation. The deeper the network, the closer its polygons are to the curves."
     )
     return described(fig, alt)
 
 
-def orders(panels: Mapping[str, pd.DataFrame], orders: Mapping[str, tuple], *, abscissa: str = r"step $\Delta l$") -> Figure:
-    """Errors against the step on logarithmic axes, one panel for each table with the columns case, step, error.
+def orders(panels: Mapping[str, pd.DataFrame], *, abscissa: str = r"step $\Delta l$") -> Figure:
+    """Above, errors against the step on logarithmic axes, below, the local order between each step and the next, a column for each table.
 
-    `orders` gives (value, low, high) for each case, shown in the legend.
+    A table has the columns case, step, error. Cases whose steps do not shrink from row to row are points without a local order.
     """
-    fig, axes = figure(1, len(panels), width=8.2, height=3.5)
-    for ax, (title, table) in zip(axes.flat, panels.items(), strict=True):
+    fig, axes = figure(2, len(panels), width=8.4, height=5.4, sharey="row", height_ratios=[1.5, 1])
+    for (above, below), (title, table) in zip(axes.T, panels.items(), strict=True):
         for i, (name, line) in enumerate(table.groupby("case", sort=False)):
-            style = {"ls": "none"} if line["step"].nunique() > 8 else {}
-            value, low, high = (round(number, 2) + 0.0 for number in orders[name])  # no minus sign before 0.00
-            label = f"{name}: {value:.2f} [{low:.2f}, {high:.2f}]"
-            ax.loglog(line["step"], line["error"], color=CASES[i], marker=MARKERS[i % 6], ms=4, label=label, **style)
-        ax.set(xlabel=abscissa, ylabel="error of $x^{(L)}$ (rms)", title=title)
-        ax.xaxis.set_minor_formatter(NullFormatter())
-        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.32), fontsize=7.5, title="order [95 % interval]", title_fontsize=7.5)
-    alt = (
-        f"Error against the step on logarithmic axes, one panel each for: {'; '.join(panels)}. Measured orders: "
-        + "; ".join(f"{name}: {float(orders[name][0]):.2f}" for table in panels.values() for name in table["case"].unique())
-        + "."
-    )
+            steps, errors = line["step"].to_numpy(), line["error"].to_numpy()
+            style, label = {"color": CASES[i % len(CASES)], "marker": MARKERS[i % 6], "ms": 4}, name
+            if (np.diff(steps) < 0).all():
+                local = np.array(local_orders(steps, errors))
+                below.semilogx(1 / steps[:-1], local, **style)
+                label = f"{name}: {local[-1] + 0.0:.2f}".replace("-0.00", "0.00")
+            else:
+                style["ls"] = "none"
+            above.loglog(steps, errors, label=label, **style)
+        above.set(xlabel=abscissa, title=title)
+        below.set(xlabel=f"1 / ({abscissa})" if abscissa.startswith("$") else "1 / step")
+        for ax in (above, below):
+            ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            ax.xaxis.set_major_formatter("{x:g}")
+            ax.xaxis.set_minor_locator(NullLocator())
+        for order in (0, 1, 2):
+            below.axhline(order, color="0.8", lw=0.8, zorder=0)
+        below.legend(*above.get_legend_handles_labels(), loc="upper center", bbox_to_anchor=(0.5, -0.42), fontsize=7.5)
+        below.get_legend().set_title("last local order", {"size": 7.5})
+    axes[0, 0].set_ylabel("error of $x^{(L)}$ (rms)")
+    axes[1, 0].set_ylabel("local order")
+    alt = f"Error against the step on logarithmic axes, and below it the local order, one column each for: {'; '.join(panels)}."
     return described(fig, alt)
 
 
-def partitions(positions: Mapping[str, Tensor]) -> Figure:
-    """The layers of each partition as ticks on [0, 1] (Eq. 7)."""
-    fig, ((ax,),) = figure(1, 1, width=7.2, height=0.42 * len(positions) + 0.6)
-    for i, l in enumerate(positions.values()):
-        ax.plot(l, [-i] * len(l), color=CLASSES[i % 4], marker="|", ms=10, lw=0.6)
-    ax.set(yticks=[-i for i in range(len(positions))], yticklabels=list(positions), xlabel="$l$", ylim=(0.6 - len(positions), 0.5))
+def rulers(positions: Mapping[str, Tensor], velocities: Mapping[str, Tensor]) -> Figure:
+    """The layers of each partition as ticks on [0, 1] (Eq. 7), and for some a second ruler with the places of the velocities D_1."""
+    fig, ((ax,),) = figure(1, 1, width=7.2, height=0.33 * (len(positions) + len(velocities)) + 0.7)
+    names: list[str] = []
+    for i, (name, l) in enumerate(positions.items()):
+        for what, at in (("$x$", l), ("$D_1$", velocities.get(name))):
+            if at is not None:
+                ax.plot(at, [-len(names)] * len(at), color=CLASSES[i % 4], marker="|", ms=10, lw=0.6, ls="-" if what == "$x$" else ":")
+                names.append(f"{name}, {what}" if name in velocities else name)
+    ax.set(yticks=[-i for i in range(len(names))], yticklabels=names, xlabel="$l$", ylim=(0.6 - len(names), 0.5))
     ax.spines["left"].set_visible(False)
     ax.tick_params(axis="y", length=0)
-    alt = f"Partitions of the interval from 0 to 1, each layer a tick: {listed(positions)}."
+    alt = f"Partitions of the interval from 0 to 1, each layer a tick: {listed(positions)}. For {listed(velocities)} also the velocities."
     return described(fig, alt)
 
 
@@ -107,71 +126,82 @@ def implicit(shares: pd.DataFrame, grids: Mapping[str, Tensor]) -> Figure:
     return described(fig, alt)
 
 
-def weights(profiles: pd.DataFrame, ratios: pd.DataFrame) -> Figure:
-    """One panel for each start: a weight along the layers at three depths. Right: von Neumann's ratio of every network against depth.
+def weights(profiles: pd.DataFrame, pairs: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
+    """One panel for each start: a weight along the layers of one seed at several depths. Right: d(L, 2L) of every seed against L.
 
-    `profiles` has the columns start, depth, layer, weight; `ratios` has start, depth, seed, ratio.
+    `profiles` has the columns start, depth, layer, weight; `pairs` has start, depth, seed, distance, untrained. `titles` say which seed.
     """
-    fig, axes = figure(1, 1 + profiles["start"].nunique(), width=8.4, height=3.0)
+    fig, axes = figure(1, 1 + len(titles), width=8.6, height=3.3, width_ratios=[1] * len(titles) + [1.15])
     *rest, right = axes.flat
-    for colour, ax, (start, table) in zip(CLASSES, rest, profiles.groupby("start", sort=False), strict=False):
-        for alpha, width, (depth, line) in zip((0.35, 0.6, 1), (2.4, 1.4, 0.7), table.groupby("depth"), strict=False):
-            ax.plot(line["layer"] / depth, line["weight"], color=colour, alpha=alpha, lw=width, label=f"L = {depth}")
-        ax.set(xlabel="$l$", ylabel="$W_{11}(l)$", title=start)
-        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=3, handlelength=1.2, columnspacing=1)
-    for i, (start, table) in enumerate(ratios.groupby("start", sort=False)):
-        right.loglog(table["depth"], table["ratio"], color=CLASSES[i], lw=0, marker=MARKERS[i], ms=3, alpha=0.6)
-        right.loglog(table.groupby("depth")["ratio"].median(), color=CLASSES[i])
-        right.plot([], [], color=CLASSES[i], marker=MARKERS[i], ms=3, label=start)
-    right.set(xlabel="depth $L$", ylabel="variation (1 = independent)", title="every run, and the median")
-    right.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=3, handlelength=1.2, columnspacing=1)
-    ends = ratios.loc[ratios["depth"] == ratios["depth"].max()].groupby("start", sort=False)["ratio"].median()
+    for colour, ax, (start, title) in zip(CLASSES, rest, titles.items(), strict=False):
+        table = profiles[profiles["start"] == start]
+        shades = np.linspace(0.35, 1, table["depth"].nunique())
+        for shade, (depth, line) in zip(shades, table.groupby("depth"), strict=True):
+            ax.plot(line["layer"] / depth, line["weight"], color=colour, alpha=shade, lw=2.6 - 2 * shade, label=f"L = {depth}")
+        ax.set(xlabel="$l$", ylabel="$W_{11}(l)$", title=f"{start}\n{title}")
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, handlelength=1.2, columnspacing=1)
+    for colour, (start, table) in zip(CLASSES, pairs.groupby("start", sort=False), strict=False):
+        right.loglog(table["depth"], table["distance"], color=colour, lw=0, marker="o", ms=2.5, alpha=0.35)
+        each = table.groupby("depth")[["distance", "untrained"]].median()
+        right.loglog(each["distance"], color=colour, label=f"{start}, trained")
+        right.loglog(each["untrained"], color=colour, ls="--", label="untrained")
+    right.set(xlabel="depth $L$", ylabel="$d(L, 2L)$ of the weights", title="every seed, and the median")
+    right.set_xticks(sorted(pairs["depth"].unique()), labels=map(str, sorted(pairs["depth"].unique())))
+    right.xaxis.set_minor_formatter(NullFormatter())
+    right.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, handlelength=1.4, columnspacing=1, fontsize=7)
+    ends = pairs[pairs["depth"] == pairs["depth"].max()].groupby("start", sort=False)["distance"].median()
     alt = (
-        "A trained weight along the layers, one panel for each start of training, at three depths. Right: the variation from "
-        "layer to layer "
-        f"against depth, 1 for independent layers. Medians at {ratios['depth'].max()} layers: "
-        + "; ".join(f"{start}: {ratio:.2g}" for start, ratio in ends.items())
+        "A trained weight along the layers at several depths, one panel for each start of training. Right: the distance of the weight "
+        f"paths of networks of L and 2L layers against L. Medians at L = {pairs['depth'].max()}: "
+        + "; ".join(f"{start}: {distance:.2g}" for start, distance in ends.items())
         + "."
     )
     return described(fig, alt)
 
 
-def sharing(success: pd.DataFrame, runs: pd.DataFrame) -> Figure:
-    """Left: share of seeds at 0.0 % error, with its interval (columns weights, share, low, high).
+def sharing(success: pd.DataFrame) -> Figure:
+    """The share of seeds at 0.0 % error with its interval, a group of bars for each width, a bar for each kind of network.
 
-    Right: late loss of every seed, own weights (x) against shared ones (y). `runs` has one row for each seed and the columns
-    late_loss and solved, each split into own and shared.
+    Columns: width, network, share, low, high, parameters.
     """
-    fig, ((left, right),) = figure(1, 2, width=7.6, height=3.3, width_ratios=[1, 1.4])
-    for i, row in enumerate(success.itertuples()):
-        left.bar(i, row.share, color=CLASSES[i], width=0.6)
-        left.errorbar(i, row.share, [[row.share - row.low], [row.high - row.share]], color="k", capsize=4, lw=1)
-    left.set(xticks=range(len(success)), xticklabels=list(success["weights"]), ylim=(0, 1), ylabel="share of seeds at 0.0 % error")
-    loss, solved = runs["late_loss"], runs["solved"].astype(bool)
-    own, shared = solved["own"], solved["shared"]
-    groups = {"neither": ~own & ~shared, "shared only": ~own & shared, "own only": own & ~shared, "both solve": own & shared}
-    colours = (GREY, CLASSES[1], CLASSES[0], CLASSES[2])
-    for (name, here), colour, marker in zip(groups.items(), colours, MARKERS, strict=False):
-        label = f"{name}: {here.sum()}"
-        right.loglog(loss["own"][here], loss["shared"][here], color=colour, marker=marker, ms=4, ls="none", label=label)
-    ends = [loss.min(axis=None), loss.max(axis=None)]
-    right.loglog(ends, ends, color="0.6", lw=0.8, ls="--")
-    right.set(xlabel="late training loss, own weights (nats)", ylabel="late training loss, shared (nats)")
-    right.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    alt = (
-        "Left: seeds at 0.0 % error, "
-        + ", ".join(f"{row.weights} weights {row.share:.0%}" for row in success.itertuples())
-        + ". Right: the late training loss of each seed, shared against own weights: "
-        + "; ".join(f"{name}: {here.sum()}" for name, here in groups.items())
-        + "."
-    )
+    kinds = list(success["network"].unique())
+    fig, ((ax,),) = figure(1, 1, width=7.6, height=3.0)
+    groups = list(success.groupby("width"))
+    for at, (_, group) in enumerate(groups):
+        for row in group.itertuples():
+            i = kinds.index(row.network)
+            x = at + (i - (len(kinds) - 1) / 2) * 0.27
+            ax.bar(x, row.share, color=CLASSES[i], width=0.24, label=row.network if at == 0 else None)
+            ax.errorbar(x, row.share, [[row.share - row.low], [row.high - row.share]], color="k", capsize=3, lw=1)
+            ax.text(x, row.high + 0.03, f"{row.parameters}", ha="center", va="bottom", fontsize=7.5)
+    ax.set(xticks=range(len(groups)), xticklabels=[f"width {width}" for width, _ in groups], ylim=(0, 1.14))
+    ax.set(ylabel="share of seeds at 0.0 % error", title="success, with 95 % intervals; above each bar, the number of parameters")
+    ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    alt = "Seeds at 0.0 % error: " + "; ".join(f"width {row.width}, {row.network}: {row.share:.0%}" for row in success.itertuples()) + "."
     return described(fig, alt)
 
 
-def projection_fold(inputs: Tensor, images: Tensor, orientation: Tensor, meeting: Tensor, layer: int) -> Figure:
+F = ([(-0.5, -1), (-0.5, 1), (0.6, 1)], [(-0.5, 0.1), (0.3, 0.1)])  # a letter that shows whether it is mirrored
+
+
+def _letter(ax, at: np.ndarray, matrix: np.ndarray, size: float, colour: str) -> None:
+    """The letter F carried by a matrix, `size` in its largest coordinate, upright where the matrix is the identity."""
+    strokes = [np.array(stroke) @ matrix.T for stroke in F]
+    scale = size / np.abs(np.concatenate(strokes)).max()
+    for stroke in strokes:
+        ax.plot(*(at + scale * stroke).T, color="w", lw=3.2, zorder=5, solid_capstyle="round")
+        ax.plot(*(at + scale * stroke).T, color=colour, lw=1.7, zorder=6, solid_capstyle="round")
+
+
+def projection_fold(
+    inputs: Tensor, images: Tensor, orientation: Tensor, meeting: Tensor, jacobians: Tensor, layer: int, seed: int
+) -> Figure:
     """The square of inputs (m, m, 2), its image in the x of `layer`, with the turned sheet in the second colour, and inputs that meet.
 
-    `orientation` (m, m) is the sign of det ∂x^(l)/∂x^(0); `meeting` (layers, points, 2) are the images of the inputs that meet.
+    `orientation` (m, m) is the sign of det ∂x^(l)/∂x^(0); `meeting` (layers, points, 2) are the images of the inputs that meet, `jacobians`
+    (points, 2, 2) the ∂x^(l)/∂x^(0) there. An F at the place where they meet is drawn at each input as it comes from there, turned and
+    perhaps mirrored, but not stretched.
     """
     fig, ((left, middle, right),) = figure(1, 3, width=8.6, height=3.0)
     sign, x = as_array(orientation), as_array(meeting)
@@ -182,19 +212,25 @@ def projection_fold(inputs: Tensor, images: Tensor, orientation: Tensor, meeting
             ax.add_collection(LineCollection(segments[~turned], colors=CLASSES[0], linewidths=0.4, zorder=1))
             ax.add_collection(LineCollection(segments[turned], colors=CLASSES[1], linewidths=0.5, zorder=2))
         ax.autoscale()
+    u, _, v = np.linalg.svd(np.linalg.inv(as_array(jacobians)))  # what turns and mirrors, without what stretches
+    back, sizes = u @ v, [0.06 * np.ptp(as_array(grid)[..., 1]) for grid in (inputs, images)]
+    _letter(middle, x[layer, 0], np.eye(2), sizes[1], "k")
     for i in range(x.shape[1]):
-        left.plot(*x[0, i], "ko", ms=4, zorder=4)
-        left.annotate(str(i + 1), x[0, i], xytext=(4, 4), textcoords="offset points", fontweight="bold", zorder=5)
+        _letter(left, x[0, i], back[i], sizes[0], "k")
+        left.annotate(
+            str(i + 1), x[0, i], xytext=(11, -12), textcoords="offset points", fontweight="bold", zorder=7, path_effects=[OUTLINE]
+        )
         colour = ["k", CLASSES[2], CLASSES[3], GREY, CLASSES[0]][i % 5]
         right.plot(*x[: layer + 2, i].T, color=colour, marker="o", ms=3)
         right.annotate(str(i + 1), x[0, i], xytext=(4, 4), textcoords="offset points", fontweight="bold", color=colour)
-    for ax in (middle, right):
-        ax.plot(*x[layer, 0], "*", color="k", mec="w", ms=11, zorder=5)
-    for ax, title in ((left, "inputs"), (middle, f"their $x$ at layer {layer}"), (right, f"meeting inputs, layers 0 to {layer + 1}")):
+    right.plot(*x[layer, 0], "*", color="k", mec="w", ms=11, zorder=5)
+    titles = f"inputs of the network of seed {seed}", f"their $x$ at layer {layer}", f"meeting inputs, layers 0 to {layer + 1}"
+    for ax, title in zip((left, middle, right), titles, strict=True):
         ax.set(xlabel="$x^1$", ylabel="$x^2$", title=title)
         ax.margins(0.08)
     alt = (
-        f"Left: the square of inputs, with {x.shape[1]} numbered inputs that meet. Middle: its image at layer {layer}; the "
+        f"Left: the square of inputs, with {x.shape[1]} numbered inputs that meet, and the F of the middle panel as it comes from each of "
+        f"them, mirrored on the turned sheet. Middle: its image at layer {layer}; the "
         f"{(sign < 0).mean():.0%} that is turned over is vermilion. Right: these inputs layer by layer: they meet at layer "
         f"{layer} and part again."
     )
@@ -226,14 +262,14 @@ def products(table: pd.DataFrame, orders: Mapping[str, tuple]) -> Figure:
     Columns: path, depth, error, bound, and wrong_order, the error with the factors reversed, where that was computed. `orders` gives
     (value, low, high) of paths whose order was measured.
     """
-    fig, axes = figure(1, table["path"].nunique(), width=8.4, height=3.1, sharey=True)
+    fig, axes = figure(1, table["path"].nunique(), width=9.2, height=3.1, sharey=True)
     for i, (ax, (name, line)) in enumerate(zip(axes.flat, table.groupby("path", sort=False), strict=True)):
         steps = 1 / line["depth"]
-        ax.loglog(steps, line["error"], color=CLASSES[i], marker=MARKERS[i], ms=4)
+        ax.loglog(steps, line["error"], color=CASES[i], marker=MARKERS[i], ms=4)
         ax.loglog(steps, line["bound"], color="k", ls="--", lw=0.9)
         ax.text(steps.iloc[0], line["bound"].iloc[0] * 1.5, "bound", ha="right", va="bottom")
-        value, low, high = orders.get(name, (0, 0, 0))
-        ax.set(xlabel="$1/L$", title=f"{name}\norder {value:.3f} [{low:.3f}, {high:.3f}]" if name in orders else name)
+        value = float(orders[name][0]) if name in orders else 0.0
+        ax.set(xlabel="$1/L$", title=f"{name}\nlocal order {value:.3f}" if name in orders else f"{name}\n")
         ax.margins(y=0.12)
         if line["wrong_order"].notna().all():
             ax.loglog(steps, line["wrong_order"], color=GREY, marker="x", ms=4)
@@ -271,10 +307,10 @@ def orbit(images: Tensor, plane: Tensor, marks: Tensor) -> Figure:
 
 
 def bands(width: float = 0.35) -> Figure:
-    """The cylinder and the Möbius band, line bundles over the circle, with the transition functions of their two charts."""
+    """The cylinder and the Möbius band, line bundles over the circle, with the transition functions of their seven charts."""
     fig, axes = figure(1, 2, width=7.0, height=2.8, subplot_kw={"projection": "3d"})
     angle, v = np.meshgrid(np.linspace(0, 2 * np.pi, 121), np.linspace(-width, width, 9))
-    for ax, turn, title in ((axes[0, 0], 0.0, "cylinder: transition +1, +1"), (axes[0, 1], 0.5, "Möbius band: transition +1, −1")):
+    for ax, turn, title in ((axes[0, 0], 0.0, "cylinder: seven transitions +1"), (axes[0, 1], 0.5, "Möbius band: six +1, one −1")):
         radius = 1 + v * np.cos(turn * angle)
         height = v * np.sin(turn * angle) if turn else v
         radius = radius if turn else np.ones_like(v)
@@ -282,5 +318,5 @@ def bands(width: float = 0.35) -> Figure:
         ax.set(title=title, zlim=(-0.6, 0.6))
         ax.set_box_aspect((1, 1, 0.5), zoom=1.5)
         ax.set_axis_off()
-    alt = "Two line bundles over the circle: the cylinder, with transitions +1 and +1, and the Möbius band, with +1 and −1."
+    alt = "Two line bundles over the circle: the cylinder, all transitions +1, and the Möbius band, with one transition −1."
     return described(fig, alt)
