@@ -2,6 +2,7 @@
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from matplotlib.collections import LineCollection, PathCollection
@@ -54,6 +55,10 @@ def by_hand(net, x):
     return [(P.mT @ P).numpy() for P in pushforwards(net, x)]
 
 
+def run_at(at) -> section7.Run:
+    return section7.Run("a network", NET, rl.geometry(NET, SAMPLE.x), rl.geometry(NET, at), RADIUS)
+
+
 # Figures 1 to 4.
 
 
@@ -76,17 +81,36 @@ def test_the_dashed_line_of_the_last_panel_is_where_the_logits_are_equal():
 
 
 def test_the_drawn_balls_have_the_radius_in_the_metric_of_their_layer():
-    at = points(6, 2)
-    fig = section7.metric_balls(rl.geometry(NET, SAMPLE.x), SAMPLE.label, rl.geometry(NET, at), RADIUS)
-    for ax, x, g in zip(fig.axes, NET.coordinates(at), by_hand(NET, at), strict=False):
-        assert np.allclose(lengths(curves(ax), x.detach(), g), RADIUS)
+    at, shown = points(6, 2), [0, 1, 3]
+    fig = section7.metric_balls([run_at(at)], SAMPLE.label, SAMPLE.label[:6], shown=shown)
+    for ax, l in zip(fig.subfigs[0].axes, shown, strict=True):
+        x = NET.coordinates(at)[l].detach()
+        assert np.allclose(lengths(curves(ax), x, by_hand(NET, at)[l]), RADIUS)
+        assert {text.get_text(): text.xy for text in ax.texts}.keys() == set("123456")
+        assert all(np.allclose(text.xy, x[int(text.get_text()) - 1]) for text in ax.texts)
+
+
+def test_the_shaded_part_is_where_the_layers_that_follow_reverse_orientation():
+    """For a fold known by hand: x + tanh(-3x) reverses where 3 sech²(3x) > 1. The next layer keeps orientation everywhere."""
+    W = torch.diag(torch.tensor([-3.0, 0.0]).double())
+    net = rl.CkNetwork.from_weights([W, -W], [torch.zeros(2).double()] * 2)
+    found = rl.geometry(net, SAMPLE.x)
+    fig = section7.metric_balls([section7.Run("", net, found, found, RADIUS)], SAMPLE.label, SAMPLE.label, shown=[0, 1, 2])
+    edge = np.arccosh(3**0.5) / 3
+    first, *others = ([artist for artist in ax.collections if len(getattr(artist, "levels", [])) == 2] for ax in fig.subfigs[0].axes)
+    (shaded,) = first
+    x = np.concatenate([path.vertices[:, 0] for path in shaded.get_paths()])
+    assert abs(np.abs(x).max() - edge) < 0.03
+    assert not any(path.vertices.size for shade in others for artist in shade for path in artist.get_paths())
 
 
 @pytest.mark.parametrize("c", [0.04, 9.0, 100.0])
 def test_drawn_balls_shrink_with_the_root_of_the_metric(c):
     """The metric c times as large: outlines 1/√c as large about the same centres, in Figure 3 and of any map."""
     at, data, eta = points(6, 2), rl.geometry(NET, SAMPLE.x), c * torch.eye(2, dtype=torch.float64)
-    one, other = (section7.metric_balls(data, SAMPLE.label, rl.geometry(NET, at, each), RADIUS).axes[:4] for each in (None, eta))
+    label, shown = SAMPLE.label, range(4)
+    runs = [section7.Run("", NET, data, rl.geometry(NET, at, each), RADIUS) for each in (None, eta)]
+    one, other = (section7.metric_balls([run], label, label[:6], shown=shown).subfigs[0].axes for run in runs)
     for ax, scaled, x in zip(one, other, NET.coordinates(at), strict=True):
         centre = x.detach().numpy()[:, None]
         assert np.allclose((curves(scaled) - centre) * c**0.5, curves(ax) - centre)
@@ -113,19 +137,32 @@ def test_figure_1_draws_the_vectors_and_the_balls_of_each_layer():
         assert np.allclose(lengths(curves(ax), tails, by_hand(NET, at)[l]), RADIUS)
 
 
-def test_the_true_preimage_is_drawn_within_the_radius_and_the_ellipse_as_it_is():
-    at = points(4, 2)
+def test_the_true_preimage_is_drawn_where_the_images_are_within_the_radius():
+    """Every filled pixel is a point whose image is that near, and no other is; the ellipse and the number stand at their centre."""
+    at, line = 0.2 * points(4, 2), torch.linspace(-1, 1, 41, dtype=torch.float64)
+    run = run_at(at)
+    inside = section7.preimages_of_balls(run, line)
+    ax = section7.true_balls([run], SAMPLE, line, [inside]).axes[0]
+    centres = NET.coordinates(at)[-1].detach()
     ellipses = rl.geometry(NET, at).balls(RADIUS)[0].outline(at)
-    around = section7.square_around(at, ellipses, cells=21)
-    assert ((around.amin(1) < ellipses.amin(1)) & (around.amax(1) > ellipses.amax(1))).all()
-    with torch.no_grad():
-        images, centre = NET.coordinates(around.reshape(-1, 2))[-1].view(4, -1, 2), NET.coordinates(at)[-1]
-    fig = section7.true_balls(SAMPLE, at, ellipses, around, (images - centre[:, None]).norm(dim=2), RADIUS)
-    for ax, ellipse, x in zip(fig.axes, ellipses, at, strict=False):
-        line, cross = ax.lines[:2]
-        assert np.allclose(line.get_xydata(), ellipse) and np.allclose(cross.get_xydata(), x)
-        contour = next(artist for artist in ax.collections if hasattr(artist, "levels"))
-        assert list(contour.levels) == [0, RADIUS]
+    for image, centre, ellipse, curve in zip(ax.images, centres, ellipses, ax.lines, strict=False):
+        filled = np.asarray(image.get_array())[..., 3] > 0
+        assert filled.any() and image.get_extent() == [-1, 1, -1, 1] and image.origin == "lower"
+        for row, column in np.ndindex(41, 41):
+            y = NET.coordinates(torch.stack([line[column], line[row]])[None])[-1].detach()
+            assert filled[row, column] == (float((y - centre).norm()) <= RADIUS)
+        assert np.allclose(curve.get_xydata(), ellipse)
+    assert [text.get_text() for text in ax.texts] == ["1", "2", "3", "4"]
+
+
+def test_the_sizes_of_actions_are_drawn_at_their_depths_and_layers():
+    rows = [("path", 10, 4.0, 4.0), ("path", 20, 2.0, 1.0), ("trained", 10, 3.0, 2.5)]
+    by_depth = pd.DataFrame(rows, columns=["network", "depth", "size", "jump"])
+    by_layer = pd.DataFrame({"network": "trained", "depth": 2, "layer": [0, 1], "size": [1.0, 2.0], "jump": [3.0, np.nan]})
+    axes = section7.smooth_actions(by_depth, by_layer).axes
+    assert [line.get_xydata().tolist() for line in axes[0].lines] == [[[10, 4], [20, 2]], [[10, 3]]]
+    assert [line.get_xydata().tolist() for line in axes[1].lines] == [[[10, 4], [20, 1]], [[10, 2.5]]]
+    assert axes[2].lines[0].get_xydata().tolist() == [[0, 1], [0.5, 2]] and axes[3].lines[0].get_xydata()[0].tolist() == [0, 3]
 
 
 # Sections 2 and 4.
