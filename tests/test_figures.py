@@ -255,17 +255,31 @@ def test_frames_through_layers_are_drawn_in_proportion_and_orthonormal_ones_touc
 
 
 def test_arrows_of_the_error_point_where_it_falls():
-    """Minus the covectors, all in one scale; a small step along them at the output lowers the error of each point."""
-    at = [0, 5, 30]
-    output = rl.pushforward(NET, SAMPLE.x) @ torch.eye(2).double()
-    covector = [p[at] for p in (output[:, 0], output[:, 1])]
+    """Minus the gradient and minus the differential, all of one length; the longer angle stands in the title."""
+    at = torch.tensor([0, 5, 30])
     x = [each.detach() for each in NET.coordinates(SAMPLE.x)][:2]
-    fig = section5.error_covectors(x, SAMPLE.label, at, covector)
-    for ax, each, p in zip(fig.axes, x, covector, strict=False):
-        tails, vectors = arrows(ax)
-        assert np.allclose(tails, each[at])
-        scale = np.linalg.norm(vectors) / np.linalg.norm(p)
-        assert np.allclose(vectors, -scale * p.numpy())
+    gradients, differentials = [points(40, 2), points(40, 2, seed=1)], [points(40, 2, seed=2), points(40, 2, seed=3)]
+    angles = [torch.full((40,), 20.0), torch.full((40,), 30.0)]
+    fig = section5.error_gradients(x, gradients, differentials, angles, SAMPLE.label, at, [0, 1])
+    for ax, layer, drawn_at, both, title in zip(
+        fig.axes, (0, 1), x, zip(differentials, gradients, strict=True), ("20°", "30°"), strict=True
+    ):
+        assert ax.get_title() == f"layer {layer}: median angle {title}"
+        for quiver, each in zip(drawn(ax, Quiver), both, strict=True):
+            vectors = np.stack([quiver.U, quiver.V], 1)
+            assert np.allclose(quiver.XY, drawn_at[at]) and np.ptp(np.linalg.norm(vectors, axis=1)) < 1e-9
+            assert np.allclose(vectors / np.linalg.norm(vectors[0]), -each[at] / each[at].norm(dim=1, keepdim=True))
+
+
+def test_the_polar_chart_draws_the_columns_of_its_jacobian_and_their_balls():
+    at = torch.tensor([[1.0, 0.0], [2.0, 1.0]]).double()
+    h = torch.stack([torch.eye(2).double(), torch.tensor([[0.5, -1.6], [0.8, 1.1]]).double()])
+    left, right = section5.polar_chart(at, h).axes
+    assert np.allclose(arrows(left)[1], 0.25 * np.tile(np.eye(2), (2, 1)))
+    assert np.allclose(arrows(right)[1], 0.25 * h.mT.flatten(0, 1))
+    assert np.allclose(arrows(right)[0][::2], [[1, 0], [2 * np.cos(1), 2 * np.sin(1)]])
+    for line, centre, each in zip(left.lines, at, h, strict=True):
+        assert np.allclose(lengths(line.get_xydata()[None], centre[None], (each.mT @ each)[None]), 0.25)
 
 
 # A map of one's own.
