@@ -507,8 +507,8 @@ notebook.decide(
         "least error of each control": wrong,
         "secondary: trained C1 networks that fold in the square (charged to §2)": f"{folding} of {seeds}",
     },
-    protocol="Orders 0 and 1, where layers are coordinate systems, as the paper assumes: trained networks, data points with "
-    "a condition number of at most 1000; relative deviation in float64 from automatic differentiation.",
+    protocol="Orders 0 and 1, where layers are coordinate systems, as the paper assumes: trained networks, data points "
+    "with a condition number of at most 1000; relative deviation in float64 from automatic differentiation.",
 )
 
 # %%

@@ -94,7 +94,8 @@ carried = max(
     relative_error((h @ v[..., None])[..., 0], after) for h, v, after in zip(hs, gradients, gradients[1:], strict=True)
 )
 jump = max(relative_error((h @ p[..., None])[..., 0], after) for h, p, after in zip(hs, dE, dE[1:], strict=True))
-print(f"−g⁻¹dE of a layer is carried to that of the next, to {order_of_magnitude(carried)}; the Euclidean arrow is off by {jump:.1g}")
+print(f"−g⁻¹dE of a layer is carried to that of the next, to {order_of_magnitude(carried)}; ", end="")
+print(f"the Euclidean arrow is off by {jump:.1g}")
 print("median angle between the two, layer by layer:", *(f"{float(angle.median()):.0f}°" for angle in angles))
 assert carried < 1e-8 < jump
 
@@ -221,7 +222,7 @@ widening = rl.CkNetwork([2, 2, 3], order=0, **f64)
 row = error_covector(widening, sample.x, sample.label)[:, None]
 p, g = covectors(widening, sample.x, row)[0][:, 0], rl.pullback_metrics(widening, sample.x)[0]
 ratio = torch.einsum("na,na->n", p, torch.linalg.solve(g, p)).sqrt() / row[:, 0].norm(dim=1)
-print(f"widths 2, 2, 3: length at the input over that at the output {float(ratio.min()):.2f} to {float(ratio.max()):.2f}")
+print(f"widths 2, 2, 3, input over output: {float(ratio.min()):.2f} to {float(ratio.max()):.2f}")
 assert ratio.max() < 1
 
 # %% [markdown]
@@ -241,8 +242,8 @@ notebook.decide(
         "largest error": order_of_magnitude(max(equal.values())),
         "controls": controls,
     },
-    protocol="Every weight, bias and the readout by Eq. 15 against automatic differentiation in float64, relative; states "
-    "and metric in the same sweep. Layers are coordinate systems, as the paper assumes.",
+    protocol="Every weight, bias and the readout by Eq. 15 against automatic differentiation in float64, relative; "
+    "states and metric in the same sweep. Layers are coordinate systems, as the paper assumes.",
 )
 
 # %% [markdown]

@@ -330,7 +330,8 @@ p = {column: ratio[column].map(math.log) / math.log(depths[-1] / depths[0]) for 
 say = "order of ‖h_{l+1} − h_l‖ in trained C1 networks {}"
 base = contrasts.median(p["jump"]["C1"], 1.0, delta=0.5, say=say)
 print(base.plain)
-print(shown.pivot(index="network", columns="depth", values="jump")[depths].map("{:.2g}".format).dropna())
+print("median jumps by depth:")
+print(shown.pivot(index="network", columns="depth", values="jump")[depths].dropna().map("{:.2g}".format))
 
 # %%
 def named(column, *beginnings):
@@ -351,6 +352,9 @@ secondary = {
     for column, what in (("size", "‖h − 1‖"), ("jump", "the jumps"))
     for kind in kinds
 }
+say = "jumps {} smaller in C1 than in C0", "jumps {} larger in C1 than in C0"
+jumps = [ends["jump"][depths[0]][kind] for kind in ("C0", "C1")]
+secondary[f"secondary: at {depths[0]} layers"] = contrasts.ratio(*jumps, delta=math.log(1.25), say=say).plain
 
 # %% tags=["nbval-check-output"]
 notebook.decide(

@@ -171,13 +171,14 @@ def namespace_01() -> dict:
     ratio = data.balls(1.0)[0].condition_number.sqrt().view(2, -1)
     return {
         "ratio": ratio,
+        "share": 0.03,
+        "half": len(sample) // 2,
         "sample": sample,
         "net": net,
         "data": data,
         "lines": lines,
         "vectors": vectors,
         "radius": 0.1,
-        "points": len(sample),
     }
 
 
