@@ -123,8 +123,8 @@ save(fig, "figure_1")
 plt.show()
 first, last = (x[:, :: len(fine) // len(line)].diff(dim=1).norm(dim=2).flatten() for x in (lines[0], lines[-1]))
 stretch = last / first
-print(f"pieces of the net, each about a mesh long: {int((stretch < 1).sum())} of {len(stretch)} are shorter in the last panel "
-      f"than at the input; median stretch {float(stretch.median()):.1f}")
+print(f"of {len(stretch)} pieces of the net, about a mesh long, {int((stretch < 1).sum())} are shorter in the last "
+      f"panel than at the input; median stretch {float(stretch.median()):.1f}")
 
 # %% [markdown]
 # In JupyterLab, sliders above the figure set the layer in the middle, the radius ε of the balls as a share of the diameter

@@ -145,8 +145,8 @@ for law, error in frame_errors.items():
 
 
 # %% [markdown]
-# The controls of these unit tests are wrong actions. A product with $h$ from the left composes in the wrong order, and depends on the
-# chart. The third control drops the demand that the vectors be independent. Then the action is not free: where the last
+# The controls of these unit tests are wrong actions. A product with $h$ from the left composes in the wrong order, and
+# depends on the chart. The third control drops the demand that the vectors be independent. Then the action is not free: where the last
 # vector of the "frame" is zero, stretching it does nothing, and the group element cannot be found again.
 
 

@@ -340,11 +340,8 @@ def named(column, *beginnings):
 
 paths = {column: named(column, "path, order 1", "path, order 2") for column in orders}
 control = {"size": named("size", "path, order 0"), "jump": named("jump", "path, order 0", "independent")}
-steps = [
-    rules.identity(eq_11, next_layer),
-    rules.order_of(1, paths["size"], control["size"]),
-    rules.order_of(2, paths["jump"], control["jump"]),
-]
+steps = [rules.order_of(power, paths[each], control[each]) for power, each in ((1, "size"), (2, "jump"))]
+steps = [rules.identity(eq_11, next_layer), *steps]
 proved = next((step for step in steps if step.verdict != "confirmed"), steps[-1])
 of_trained = p["jump"]["C1"].dropna()
 secondary = {
