@@ -156,9 +156,9 @@ def test_the_true_preimage_is_drawn_where_the_images_are_within_the_radius():
 
 
 def test_the_sizes_of_actions_are_drawn_at_their_depths_and_layers():
-    rows = [("path", 10, 4.0, 4.0), ("path", 20, 2.0, 1.0), ("trained", 10, 3.0, 2.5)]
+    rows = [("path C1", 10, 4.0, 4.0), ("path C1", 20, 2.0, 1.0), ("trained C0", 10, 3.0, 2.5)]
     by_depth = pd.DataFrame(rows, columns=["network", "depth", "size", "jump"])
-    by_layer = pd.DataFrame({"network": "trained", "depth": 2, "layer": [0, 1], "size": [1.0, 2.0], "jump": [3.0, np.nan]})
+    by_layer = pd.DataFrame({"network": "trained C0", "depth": 2, "layer": [0, 1], "size": [1.0, 2.0], "jump": [3.0, np.nan]})
     axes = section7.smooth_actions(by_depth, by_layer).axes
     assert [line.get_xydata().tolist() for line in axes[0].lines] == [[[10, 4], [20, 2]], [[10, 3]]]
     assert [line.get_xydata().tolist() for line in axes[1].lines] == [[[10, 4], [20, 1]], [[10, 2.5]]]

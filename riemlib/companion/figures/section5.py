@@ -24,21 +24,21 @@ def polar_chart(points: Tensor, h: Tensor) -> Figure:
 
     `h` (n, 2, 2) are the Jacobians of the layer. Balls and frames are drawn to a quarter of their size.
     """
-    fig, ((left, right),) = figure(1, 2, width=8, height=3.6)
+    fig, ((left, right),) = figure(1, 2, width=6.4, height=4.4, width_ratios=(1, 2))
     r, theta = points.T
     plane = torch.stack([r * theta.cos(), r * theta.sin()], 1)
     for curve in balls_of(h, 0.25).outline(points):
         left.plot(*curve.T, color=INK, linewidth=0.8)
-    for ax, centres, frames in ((left, points, torch.eye(2).to(h).expand_as(h)), (right, plane, h)):
-        _arrows(ax, centres.repeat_interleave(2, 0), 0.25 * frames.mT.flatten(0, 1), VECTORS * len(h), width=0.006)
-        ax.set_aspect("equal", adjustable="datalim")
+    for ax, centres, frames, width in ((left, points, torch.eye(2).to(h).expand_as(h), 0.025), (right, plane, h, 0.006)):
+        _arrows(ax, centres.repeat_interleave(2, 0), 0.25 * frames.mT.flatten(0, 1), VECTORS * len(h), width=width)
+        ax.set_aspect("equal")
         ax.margins(0.1)
-    right.plot(0, 0, "x", color=CLASSES[1])
-    right.annotate("r = 0: no frame", (0, 0), (6, -4), textcoords="offset points", color=CLASSES[1], fontsize=8)
-    left.set(xlabel="$r$", ylabel=r"$\theta$", title="layer 0: balls of g, and its coordinate frame")
+    (pole,) = right.plot(0, 0, "x", color=CLASSES[1])
+    left.set(xlabel="$r$", ylabel=r"$\theta$", title="layer 0: coordinate frame")
     right.set(xlabel="$x^1$", ylabel="$x^2$", title="layer 1: the same frame, the columns of h")
     entries = [(r"$\partial_r$", "-", VECTORS[0]), (r"$\partial_\theta$", "-", VECTORS[1]), ("ball of g", "-", INK)]
-    fig.legend(*zip(*_handles(entries), strict=True), loc="outside lower center", ncols=3)
+    handles = [*_handles(entries), (pole, "r = 0: no frame")]
+    fig.legend(*zip(*handles, strict=True), loc="outside lower center", ncols=4)
     alt = (
         f"Polar coordinates as a network of one layer, at {len(points)} points. Left, in (r, θ): ellipses that become flatter as r grows, "
         "with unit arrows. Right, in the plane: the arrow of ∂r points outwards, that of ∂θ is normal to it and grows with r."

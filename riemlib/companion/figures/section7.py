@@ -17,7 +17,7 @@ from torch import Tensor
 from ...data import Sample
 from ...metric import Geometry, pushforward
 from ...networks import CkNetwork
-from ...plot import CLASSES, GREY, as_array, canvas, class_colour, figure, hyperplane, layer_grid, outlines, scatter_classes, square_limits
+from ...plot import GREY, NETWORKS, as_array, canvas, class_colour, figure, hyperplane, layer_grid, outlines, scatter_classes, square_limits
 from . import described, listed
 
 TURNED = "#f3cfe0"  # where orientation is reversed: a light form of section 2's colour
@@ -119,6 +119,7 @@ def metric_balls(runs: Sequence[Run], label: Tensor, classes: Tensor, *, shown: 
             _numbers(ax, as_array(run.centres.x[l]))
             ax.set_title(f"layer {l}")
             ax.tick_params(labelsize=6)
+            ax.locator_params(nbins=5)
     patch = Patch(color=TURNED, label="orientation reversed by the layers that follow")
     fig.legend(handles=[patch], loc="outside lower center")
     fig.suptitle(title)
@@ -142,7 +143,7 @@ def _shade_turned(ax, net: CkNetwork, layer: int, cells: int = 101) -> None:
 def _numbers(ax, centres: np.ndarray) -> None:
     """The numbers of the centres, from 1, beside them."""
     for number, centre in enumerate(centres, 1):
-        ax.plot(*centre, "k+", ms=4)
+        ax.plot(*centre, "k.", ms=2)
         text = ax.annotate(str(number), centre, (3, 3), textcoords="offset points", fontsize=8, fontweight="bold", zorder=5)
         text.set_path_effects([withStroke(linewidth=2, foreground="w")])
 
@@ -189,28 +190,29 @@ def true_balls(runs: Sequence[Run], sample: Sample, line: Tensor, inside: Sequen
 def smooth_actions(by_depth: pd.DataFrame, by_layer: pd.DataFrame) -> Figure:
     """How large the actions of the layers are and how much they change from layer to layer. Above: against depth. Below: by layer.
 
-    `by_depth` has the columns network, depth, size, jump. `by_layer` has network, depth, layer, size and jump (NaN at the last layer).
+    `by_depth` has the columns network (such as "trained C1"), depth, size, jump.
+    `by_layer` has network, depth, layer, size and jump (NaN at the last layer).
     """
     columns = {"size": r"$\Vert h_l-1\Vert$", "jump": r"$\Vert h_{l+1}-h_l\Vert$"}
     fig, axes = figure(2, 2, width=8.4, height=6.6)
-    names = list(dict.fromkeys(by_depth["network"]))
-    colours = dict(zip(names, ("#000000", "#888888", *CLASSES, "#E69F00", "#56B4E9"), strict=False))
+    dashes = {"path": "--", "independent": "-.", "untrained": ":"}
     for ax, (column, name) in zip(axes[0], columns.items(), strict=True):
         for network, line in by_depth.groupby("network", sort=False):
-            style = "--" if network.startswith("path") else "-"
-            ax.loglog(line["depth"], line[column], "o" + style, ms=3, color=colours[network], label=network)
+            source, kind = network.split()
+            ax.loglog(line["depth"], line[column], "o" + dashes.get(source, "-"), ms=3, color=NETWORKS[kind], label=network)
         ax.set(xlabel="layers L", ylabel=name)
     for ax, (column, name) in zip(axes[1], columns.items(), strict=True):
         for (network, depth), line in by_layer.groupby(["network", "depth"], sort=False):
             dash = dict(zip(sorted(by_layer["depth"].unique()), ("-", "--", ":"), strict=False))[depth]
-            ax.plot(line["layer"] / depth, line[column], dash, color=colours[network], label=f"{network}, {depth} layers")
+            ax.plot(line["layer"] / depth, line[column], dash, color=NETWORKS[network.split()[1]], label=f"{network}, {depth} layers")
         ax.set(xlabel="layer over L", ylabel=name, yscale="log")
     for row, part in zip(axes, ("against depth", "by layer"), strict=True):
         row[-1].legend(*row[0].get_legend_handles_labels(), loc="center left", bbox_to_anchor=(1.0, 0.5))
         row[0].set_title(part)
+    names = listed(by_depth["network"].unique())
     alt = (
         "Size of the layers' actions at the left, their change from layer to layer at the right. Above, against the number of layers on "
-        f"logarithmic axes for {listed(names)}: the dashed lines of weights from a path fall. Below, by layer for trained networks."
+        f"logarithmic axes for {names}: the dashed lines of weights from a path fall. Below, by layer for trained networks."
     )
     return described(fig, alt)
 
