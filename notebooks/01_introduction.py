@@ -109,8 +109,8 @@ print("same length from g at every layer: yes; from the Euclidean metric at ever
 #
 # The figure shows four of the coordinate systems. The grey net is the square grid of the input, carried along. The bar in
 # each panel is one unit long. Distances may be read off the page only in the last panel: there, and only there, the
-# metric is Euclidean. Nearly everything is stretched in it, as the printed lines say. So a narrow mesh of the net in the
-# last panel is where the input is stretched least. In the panels between, narrow meshes mean nothing.
+# metric is Euclidean. Most of the net is stretched on the way; the line below the figure says how much. A narrow mesh in
+# the last panel is where the input is stretched least. In the panels between, narrow meshes mean nothing.
 
 # %%
 line, fine = (torch.linspace(-1.1, 1.1, k, dtype=torch.float64, device=device) for k in (12, 121))
@@ -123,6 +123,7 @@ save(fig, "figure_1")
 plt.show()
 first, last = (x[:, :: len(fine) // len(line)].diff(dim=1).norm(dim=2).flatten() for x in (lines[0], lines[-1]))
 stretch = last / first
+assert stretch.median() > 1
 print(f"of {len(stretch)} pieces of the net, about a mesh long, {int((stretch < 1).sum())} are shorter in the last "
       f"panel than at the input; median stretch {float(stretch.median()):.1f}")
 

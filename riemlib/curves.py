@@ -124,11 +124,11 @@ def cross(f: Callable[[Tensor], Tensor], first: Float[Tensor, "points 2"], secon
     return False
 
 
-def self_crosses(f: Callable[[Tensor], Tensor], x: Float[Tensor, "points dim"], *, stages: int = 2, most: int = 8) -> bool:
+def self_crosses(f: Callable[[Tensor], Tensor], x: Float[Tensor, "points 2"], *, stages: int = 2, most: int = 8) -> bool:
     """Whether the image of a polyline meets itself in the plane, and not only the chords between its sampled points (section 2).
 
     Pairs of segments that do not follow one another and whose chords meet are sampled more finely, as in `cross`: at most `most` of them,
-    evenly spaced. f maps points (n, d) to the plane, (n, 2). Errors: ValueError for an image that is not in the plane.
+    evenly spaced. f maps points (n, 2) to the plane, (n, 2). Errors: ValueError for an image that is not in the plane.
     """
     image = f(x).detach().cpu().double().numpy()
     if image.shape[1] != 2:
