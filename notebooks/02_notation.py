@@ -517,7 +517,7 @@ notebook.decide(
 )
 
 # %% [markdown]
-# So the reading "a layer changes coordinates" is a hypothesis about the weights. The networks of the paper's figures are trained at step 1. For them the hypothesis is usually false on the plane as a whole. A smaller explicit step does not make it true by itself either. What counts is $\Delta l\,W$, and the weights grow to make up for the smaller step. The certificate is a test that takes microseconds.
+# So the reading "a layer changes coordinates" is a hypothesis about the weights. The networks of the paper's figures are trained at step 1. The record says how often it fails for them, on the plane as a whole and on the curves of the data. A smaller explicit step does not make it true by itself either. What counts is $\Delta l\,W$, and the weights grow to make up for the smaller step. The certificate is a test that takes microseconds.
 #
 # ## A manifold in pixel space: the circle of rotated images
 #

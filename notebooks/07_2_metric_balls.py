@@ -183,7 +183,7 @@ print("shaded at the input in the two networks drawn:", *(f"{part:.1%}" for part
 # another piece of the preimage: the network puts different neighbourhoods on top of each other there.
 
 # %%
-fine = torch.linspace(-1.1, 1.1, 601, dtype=torch.float64, device=device)
+fine = torch.linspace(-1.1, 1.1, 451, dtype=torch.float64, device=device)
 inside = [section7.preimages_of_balls(run, fine) for run in runs]
 fig = section7.true_balls(runs, sample, fine, inside, title="The balls at the input: first order and truth")
 save(fig, "figure_3_true_preimage")

@@ -133,7 +133,7 @@ def through_training(layers: pd.DataFrame, networks: pd.DataFrame) -> Figure:
             ax.fill_between(line["update"], line["low"], line["high"], color=colour, alpha=0.2, linewidth=0)
             ax.plot(line["update"], line["share"], marker, ls="-", ms=4, color=colour, label=step)
         ax.set(title=title, xlabel="updates", ylim=(-0.03, 1.03))
-    axes[0].set_ylabel("share certified injective")
+    axes[0].set_ylabel("share certified injective (band: 95 %)")
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     alt = (
         "Share certified injective against the number of updates, layers at the left, whole networks at the right. At the end: "
