@@ -134,7 +134,8 @@ def _shade_turned(ax, net: CkNetwork, layer: int, cells: int = 101) -> None:
     """Shades the part of a panel, in the coordinates of a layer, in which det P < 0: what the layers that follow turn over."""
     if layer == len(net.weights):
         return
-    x, y = np.meshgrid(np.linspace(*ax.get_xlim(), cells), np.linspace(*ax.get_ylim(), cells))
+    (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
+    x, y = np.meshgrid(np.linspace(left, right, cells), np.linspace(low, high, cells))
     grid = torch.as_tensor(np.stack([x.ravel(), y.ravel()], 1)).to(net.weights[0])
     det = as_array(torch.linalg.det(pushforward(net[layer:], grid))).reshape(x.shape)
     ax.contourf(x, y, (det < 0).astype(float), levels=[0.5, 1.5], colors=[TURNED], zorder=0)
