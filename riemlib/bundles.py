@@ -75,6 +75,21 @@ def act_on_metric(h: Float[Tensor, "... image dim"], g: Float[Tensor, "... _ _"]
     return (acted + acted.mT) / 2  # symmetric but for rounding
 
 
+def action_sizes(h: Float[Tensor, "*nets layers points dim dim"]) -> tuple[Float[Tensor, "*nets layers"], Float[Tensor, "*nets steps"]]:
+    r"""How far the action of each layer is from 1 and from that of the next: $\lVert h_l - 1\rVert$, $\lVert h_{l+1} - h_l\rVert$.
+
+    `h` holds the Jacobians of layers of one width. The norm is Frobenius', its root mean square over the points. In a smooth limit of L
+    layers the first is O(1/L), the second O(1/L²) (sections 5 and 7.2). Axes in front are kept.
+    Errors: ValueError for Jacobians that are not square, or fewer than two layers.
+    """
+    h = _matrices("h", h)
+    if h.ndim < 4 or h.shape[-4] < 2:
+        raise ValueError(f"h has shape {tuple(h.shape)}; (..., L, n, d, d) with at least two layers is needed")
+    one = torch.eye(h.shape[-1], dtype=h.dtype, device=h.device)
+    size, jump = (matrices.square().sum((-2, -1)).mean(-1).sqrt() for matrices in (h - one, h.diff(dim=-4)))
+    return size, jump
+
+
 def covectors(
     net: CkNetwork, x: Float[Tensor, "points dim"], output: Float[Tensor, "points rows out"]
 ) -> list[Float[Tensor, "points rows _"]]:

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from . import checks
 from .activations import slopes_of
-from .metric import geometry
+from .ellipsoids import balls_of
+from .metric import geometry, pushforward
 from .networks import CkNetwork
 
 WIDEST = 12  # there are 2^d - 1 principal minors; above this width a sufficient condition is used in their place
@@ -147,6 +148,34 @@ def preimages(
         x = x[(net.coordinates(x)[-1] - y).abs().amax(1) < tolerance]
     close = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist") < 1e-5
     return x[~close.tril(-1).any(1)]  # the first of each group
+
+
+def orientation_edge(
+    net: CkNetwork, line: Float[Tensor, " count"], halvings: int = 30
+) -> tuple[Float[Tensor, "found 2"], Float[Tensor, "found 2"], Float[Tensor, "found 2"]]:
+    """Where the map of a network of width 2 to x^(L) begins to turn the plane over: points with det P = 0 (section 2).
+
+    They are found between neighbours of the square grid `line` × `line` whose determinants have different signs, by halving. Returns the
+    points, the unit normals of the edge there, and the unit directions that P takes to zero: the long axes of the balls nearby.
+    Errors: ValueError for another width at the input or the output.
+    """
+    if (net.widths[0], net.widths[-1]) != (2, 2):
+        raise ValueError(f"net has the widths {net.widths}; 2 at the input and at the output is needed")
+    grid = torch.stack(torch.meshgrid(line, line, indexing="ij"), -1)
+    turned = (torch.linalg.det(pushforward(net, grid.flatten(0, 1))) < 0).view(grid.shape[:2])
+    pairs = [(grid[:-1], grid[1:], turned[:-1], turned[1:]), (grid[:, :-1], grid[:, 1:], turned[:, :-1], turned[:, 1:])]
+    kept = torch.cat([a[u & ~v] for a, _, u, v in pairs] + [b[v & ~u] for _, b, u, v in pairs])  # det < 0 here,
+    other = torch.cat([b[u & ~v] for _, b, u, v in pairs] + [a[v & ~u] for a, _, u, v in pairs])  # and not here
+    if not len(kept):
+        return kept, kept, kept
+    for _ in range(halvings):
+        middle = (kept + other) / 2
+        negative = (torch.linalg.det(pushforward(net, middle)) < 0)[:, None]
+        kept, other = torch.where(negative, middle, kept), torch.where(negative, other, middle)
+    x = kept.clone().requires_grad_()
+    P = pushforward(net, x)
+    (slope,) = torch.autograd.grad(torch.linalg.det(P).sum(), x)
+    return kept, slope / slope.norm(dim=1, keepdim=True), balls_of(P.detach(), 1.0).directions[:, :, 0]
 
 
 def rotated_images(image: Float[np.ndarray, "side side"], angles: Iterable[float | int]) -> Float[Tensor, "angles pixels"]:

@@ -124,6 +124,26 @@ def cross(f: Callable[[Tensor], Tensor], first: Float[Tensor, "points 2"], secon
     return False
 
 
+def self_crosses(f: Callable[[Tensor], Tensor], x: Float[Tensor, "points 2"], *, stages: int = 2, most: int = 8) -> bool:
+    """Whether the image of a polyline meets itself in the plane, and not only the chords between its sampled points (section 2).
+
+    Pairs of segments that do not follow one another and whose chords meet are sampled more finely, as in `cross`: at most `most` of them,
+    evenly spaced. f maps points (n, 2) to the plane, (n, 2). Errors: ValueError for an image that is not in the plane.
+    """
+    image = f(x).detach().cpu().double().numpy()
+    if image.shape[1] != 2:
+        raise ValueError(f"the image has shape {image.shape}; points of the plane, (n, 2), are needed")
+    if shapely.is_simple(shapely.LineString(image)):
+        return False
+    segments = shapely.linestrings(np.stack([image[:-1], image[1:]], 1))
+    first, second = shapely.STRtree(segments).query(segments, predicate="intersects")
+    pairs = np.stack([first, second], 1)[second > first + 1]
+    for i, j in pairs[np.linspace(0, len(pairs) - 1, min(len(pairs), most)).astype(int)]:
+        if cross(f, x[i : i + 2], x[j : j + 2], stages=stages):
+            return True
+    return False
+
+
 def _finer(x: Tensor, image: shapely.LineString, point: shapely.Point, parts: int = 32) -> Tensor:
     """The segment of the polyline x whose image is at `point`, and its neighbours, cut into parts."""
     ends = np.r_[0, np.hypot(*np.diff(shapely.get_coordinates(image), axis=0).T).cumsum()]

@@ -231,7 +231,7 @@ MUTANTS = {
         "_ellipse(act_on_metric(e, components, inverse=True))",
         "figures",
     ),
-    "arrows up the error": ("companion.figures.section5", "x[at], -scale * p", "x[at], scale * p", "figures"),
+    "arrows up the error": ("companion.figures.section5", "x[at], -length * each", "x[at], length * each", "figures"),
     "vectors of another layer": ("companion.figures.section1", "as_array(vectors[l]).T", "as_array(vectors[0]).T", "figures"),
     "colours of the cut reversed": (
         "companion.figures.section4",

@@ -7,7 +7,16 @@ from hypothesis import given, settings
 from reference import CASES, network, points
 
 import riemlib as rl
-from riemlib.bundles import act_on_frame, act_on_metric, backpropagate, change_of_frame, covectors, error_covector, group_elements
+from riemlib.bundles import (
+    act_on_frame,
+    act_on_metric,
+    action_sizes,
+    backpropagate,
+    change_of_frame,
+    covectors,
+    error_covector,
+    group_elements,
+)
 
 POINTS = 5
 TIGHT = 1e-10
@@ -221,3 +230,20 @@ def test_one_matrix_is_one_for_all_also_where_there_are_as_many_as_it_has_column
     assert off(act_on_metric(g, metric(h)), act_on_metric(g.expand_as(h).contiguous(), metric(h))) < TIGHT
     assert off(act_on_frame(h, change_of_frame(h, g)), g.expand_as(h)) < TIGHT
     assert off(act_on_frame(g, change_of_frame(g, h)), h) < TIGHT
+
+
+def test_sizes_of_actions_by_hand_and_along_a_path():
+    """Two points and three layers by hand; along a path that is smooth in l the sizes fall with 1/L and 1/L²."""
+    one = torch.eye(2, dtype=torch.float64)
+    h = torch.stack([torch.stack([one, 3 * one]), torch.stack([one, one]), torch.stack([2 * one, one])])
+    size, jump = action_sizes(h)
+    assert torch.allclose(size, torch.tensor([2.0, 0.0, 1.0]).double()) and torch.allclose(jump, torch.tensor([2.0, 1.0]).double())
+    assert all(torch.equal(each, same[0]) for each, same in zip((size, jump), action_sizes(h[None]), strict=True))
+    found = []
+    for L in (100, 200):
+        l = torch.arange(L, dtype=torch.float64)[:, None, None, None] / L
+        found.append(action_sizes(one + torch.sin(l) * torch.tensor([[0.0, 1.0], [2.0, 0.0]]).double() / L))
+    for power, few, many in zip((1, 2), *found, strict=True):
+        assert float(few.mean() / many.mean()) == pytest.approx(2**power, rel=0.02)
+    with pytest.raises(ValueError, match="at least two layers"):
+        action_sizes(h[:1])

@@ -308,3 +308,19 @@ def test_the_local_dimension_of_a_curved_grid_is_the_grids(dim):
     curved = torch.cat([grid, 0.1 * (grid**2).sum(1, keepdim=True)], 1) @ gaussian(dim + 1, 20)
     found = charts.local_dimension(curved, neighbours=3**dim)
     assert float(found.double().mean()) == pytest.approx(dim, abs=0.1)
+
+
+def test_the_edge_of_a_fold_known_by_hand():
+    """x + (1, 1) tanh(w·x) has det 1 + (w·(1, 1)) sech²(w·x): it is 0 on two lines normal to w, and (1, 1) is squeezed to nothing."""
+    w, line = torch.tensor([-3.0, 1.0], **F64), torch.linspace(-1, 1, 11, **F64)
+    x, normal, squeezed = charts.orientation_edge(one_layer(torch.stack([w, w]), torch.zeros(2, **F64)), line)
+    assert len(x) > 20 and torch.allclose((x @ w).abs(), torch.full((len(x),), math.acosh(2**0.5), **F64))
+    assert torch.allclose((normal @ w).abs(), w.norm().expand(len(x)))
+    assert torch.allclose(squeezed.sum(1).abs(), torch.full((len(x),), 2**0.5, **F64), atol=1e-6)
+
+
+def test_a_map_that_keeps_orientation_has_no_edge():
+    kept = charts.orientation_edge(one_layer(torch.eye(2, **F64), torch.zeros(2, **F64)), torch.linspace(-1, 1, 5, **F64))
+    assert [each.shape for each in kept] == [(0, 2)] * 3
+    with pytest.raises(ValueError, match="2 at the input and at the output"):
+        charts.orientation_edge(CkNetwork([3, 3]), torch.linspace(-1, 1, 5))

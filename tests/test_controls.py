@@ -171,13 +171,14 @@ def namespace_01() -> dict:
     ratio = data.balls(1.0)[0].condition_number.sqrt().view(2, -1)
     return {
         "ratio": ratio,
+        "share": 0.03,
+        "half": len(sample) // 2,
         "sample": sample,
         "net": net,
         "data": data,
         "lines": lines,
         "vectors": vectors,
         "radius": 0.1,
-        "points": len(sample),
     }
 
 
@@ -217,7 +218,8 @@ def namespace_07_1() -> dict:
 
 def namespace_07_2() -> dict:
     sample, net, data = spiral_and_network()
-    return {"sample": sample, "net": net, "data": data, "radius": 0.1, "share": 0.03, "half": len(sample) // 2}
+    run = section7.Run("a network", net, data, data, 0.1)
+    return {"sample": sample, "runs": [run], "share": 0.006, "half": len(sample) // 2}
 
 
 def namespace_07_3() -> dict:
@@ -240,7 +242,7 @@ NOTEBOOKS = {
     "04_metric": (namespace_04, {"output": "logit", "epsilon": 0.05}),
     "05_lie_groups": (namespace_05, {"h11": 0.5, "h12": -1.0, "h21": 0.3, "h22": 2.0}),
     "07_1_smoothness": (namespace_07_1, {"order": 2, "turns": 1.5, "seed": 7}),
-    "07_2_metric_balls": (namespace_07_2, {"layer": 2, "epsilon": 0.1, "point": 10}),
+    "07_2_metric_balls": (namespace_07_2, {"layer": 2, "epsilon": 0.05, "point": 10}),
     "07_3_batch_size": (namespace_07_3, {"batch": 100}),
 }
 FOLDER = Path(__file__).parent.parent / "notebooks"

@@ -415,3 +415,26 @@ def test_the_last_refinement_is_the_last_one_clear_of_rounding():
     assert found[:3].tolist() == pytest.approx([32, 1, 1000]) and found[3].isnan()
     assert float(curves.last_refinement(torch.tensor([1.0, 1.0, 0.5]).double())) == 2
     assert torch.equal(curves.last_refinement(torch.stack([torn, shrinking])[None]), found[[1, 0]][None])
+
+
+def test_a_curve_that_meets_itself_is_found_and_chords_that_meet_are_not_enough():
+    """A figure of eight meets itself. Of a narrow hairpin around an arc, sampled coarsely, only the chords meet."""
+    t = line(41)
+
+    def eight(x):
+        t = x[:, :1]
+        return torch.cat([torch.sin(2 * torch.pi * t), torch.sin(4 * torch.pi * t + 0.2)], 1)
+
+    def hairpin(x):
+        """Out along a unit circle and back along one of radius 0.99."""
+        t = x[:, :1]
+        out = (1 - (2 * t - 1).abs()) * torch.pi
+        radius = 1 - 0.01 * torch.sigmoid(200 * (t - 0.5))
+        return radius * torch.cat([out.cos(), out.sin()], 1)
+
+    coarse = torch.tensor([0.0, 0.13, 0.26, 0.39, 0.5, 0.62, 0.76, 0.85, 0.99], dtype=torch.float64)[:, None]
+    coarse = torch.cat([coarse, 0 * coarse], 1)
+    assert curves.self_crosses(eight, t) and not curves.self_crosses(lambda x: torch.cat([x[:, :1], x[:, :1] ** 2], 1), t)
+    assert not shapely.is_simple(shapely.LineString(hairpin(coarse).numpy())) and not curves.self_crosses(hairpin, coarse)
+    with pytest.raises(ValueError, match="points of the plane"):
+        curves.self_crosses(lambda x: x[:, :1], t)

@@ -55,6 +55,10 @@ def by_hand(net, x):
     return [(P.mT @ P).numpy() for P in pushforwards(net, x)]
 
 
+def run_at(at) -> section7.Run:
+    return section7.Run("a network", NET, rl.geometry(NET, SAMPLE.x), rl.geometry(NET, at), RADIUS)
+
+
 # Figures 1 to 4.
 
 
@@ -77,17 +81,36 @@ def test_the_dashed_line_of_the_last_panel_is_where_the_logits_are_equal():
 
 
 def test_the_drawn_balls_have_the_radius_in_the_metric_of_their_layer():
-    at = points(6, 2)
-    fig = section7.metric_balls(rl.geometry(NET, SAMPLE.x), SAMPLE.label, rl.geometry(NET, at), RADIUS)
-    for ax, x, g in zip(fig.axes, NET.coordinates(at), by_hand(NET, at), strict=False):
-        assert np.allclose(lengths(curves(ax), x.detach(), g), RADIUS)
+    at, shown = points(6, 2), [0, 1, 3]
+    fig = section7.metric_balls([run_at(at)], SAMPLE.label, SAMPLE.label[:6], shown=shown)
+    for ax, l in zip(fig.subfigs[0].axes, shown, strict=True):
+        x = NET.coordinates(at)[l].detach()
+        assert np.allclose(lengths(curves(ax), x, by_hand(NET, at)[l]), RADIUS)
+        assert {text.get_text(): text.xy for text in ax.texts}.keys() == set("123456")
+        assert all(np.allclose(text.xy, x[int(text.get_text()) - 1]) for text in ax.texts)
+
+
+def test_the_shaded_part_is_where_the_layers_that_follow_reverse_orientation():
+    """For a fold known by hand: x + tanh(-3x) reverses where 3 sech²(3x) > 1. The next layer keeps orientation everywhere."""
+    W = torch.diag(torch.tensor([-3.0, 0.0]).double())
+    net = rl.CkNetwork.from_weights([W, -W], [torch.zeros(2).double()] * 2)
+    found = rl.geometry(net, SAMPLE.x)
+    fig = section7.metric_balls([section7.Run("", net, found, found, RADIUS)], SAMPLE.label, SAMPLE.label, shown=[0, 1, 2])
+    edge = np.arccosh(3**0.5) / 3
+    first, *others = ([artist for artist in ax.collections if len(getattr(artist, "levels", [])) == 2] for ax in fig.subfigs[0].axes)
+    (shaded,) = first
+    x = np.concatenate([path.vertices[:, 0] for path in shaded.get_paths()])
+    assert abs(np.abs(x).max() - edge) < 0.03
+    assert not any(path.vertices.size for shade in others for artist in shade for path in artist.get_paths())
 
 
 @pytest.mark.parametrize("c", [0.04, 9.0, 100.0])
 def test_drawn_balls_shrink_with_the_root_of_the_metric(c):
     """The metric c times as large: outlines 1/√c as large about the same centres, in Figure 3 and of any map."""
     at, data, eta = points(6, 2), rl.geometry(NET, SAMPLE.x), c * torch.eye(2, dtype=torch.float64)
-    one, other = (section7.metric_balls(data, SAMPLE.label, rl.geometry(NET, at, each), RADIUS).axes[:4] for each in (None, eta))
+    label, shown = SAMPLE.label, range(4)
+    runs = [section7.Run("", NET, data, rl.geometry(NET, at, each), RADIUS) for each in (None, eta)]
+    one, other = (section7.metric_balls([run], label, label[:6], shown=shown).subfigs[0].axes for run in runs)
     for ax, scaled, x in zip(one, other, NET.coordinates(at), strict=True):
         centre = x.detach().numpy()[:, None]
         assert np.allclose((curves(scaled) - centre) * c**0.5, curves(ax) - centre)
@@ -114,19 +137,32 @@ def test_figure_1_draws_the_vectors_and_the_balls_of_each_layer():
         assert np.allclose(lengths(curves(ax), tails, by_hand(NET, at)[l]), RADIUS)
 
 
-def test_the_true_preimage_is_drawn_within_the_radius_and_the_ellipse_as_it_is():
-    at = points(4, 2)
+def test_the_true_preimage_is_drawn_where_the_images_are_within_the_radius():
+    """Every filled pixel is a point whose image is that near, and no other is; the ellipse and the number stand at their centre."""
+    at, line = 0.2 * points(4, 2), torch.linspace(-1, 1, 41, dtype=torch.float64)
+    run = run_at(at)
+    inside = section7.preimages_of_balls(run, line)
+    ax = section7.true_balls([run], SAMPLE, line, [inside]).axes[0]
+    centres = NET.coordinates(at)[-1].detach()
     ellipses = rl.geometry(NET, at).balls(RADIUS)[0].outline(at)
-    around = section7.square_around(at, ellipses, cells=21)
-    assert ((around.amin(1) < ellipses.amin(1)) & (around.amax(1) > ellipses.amax(1))).all()
-    with torch.no_grad():
-        images, centre = NET.coordinates(around.reshape(-1, 2))[-1].view(4, -1, 2), NET.coordinates(at)[-1]
-    fig = section7.true_balls(SAMPLE, at, ellipses, around, (images - centre[:, None]).norm(dim=2), RADIUS)
-    for ax, ellipse, x in zip(fig.axes, ellipses, at, strict=False):
-        line, cross = ax.lines[:2]
-        assert np.allclose(line.get_xydata(), ellipse) and np.allclose(cross.get_xydata(), x)
-        contour = next(artist for artist in ax.collections if hasattr(artist, "levels"))
-        assert list(contour.levels) == [0, RADIUS]
+    for image, centre, ellipse, curve in zip(ax.images, centres, ellipses, ax.lines, strict=False):
+        filled = np.asarray(image.get_array())[..., 3] > 0
+        assert filled.any() and image.get_extent() == [-1, 1, -1, 1] and image.origin == "lower"
+        for row, column in np.ndindex(41, 41):
+            y = NET.coordinates(torch.stack([line[column], line[row]])[None])[-1].detach()
+            assert filled[row, column] == (float((y - centre).norm()) <= RADIUS)
+        assert np.allclose(curve.get_xydata(), ellipse)
+    assert [text.get_text() for text in ax.texts] == ["1", "2", "3", "4"]
+
+
+def test_the_sizes_of_actions_are_drawn_at_their_depths_and_layers():
+    rows = [("path C1", 10, 4.0, 4.0), ("path C1", 20, 2.0, 1.0), ("trained C0", 10, 3.0, 2.5)]
+    by_depth = pd.DataFrame(rows, columns=["network", "depth", "size", "jump"])
+    by_layer = pd.DataFrame({"network": "trained C0", "depth": 2, "layer": [0, 1], "size": [1.0, 2.0], "jump": [3.0, np.nan]})
+    axes = section7.smooth_actions(by_depth, by_layer).axes
+    assert [line.get_xydata().tolist() for line in axes[0].lines] == [[[10, 4], [20, 2]], [[10, 3]]]
+    assert [line.get_xydata().tolist() for line in axes[1].lines] == [[[10, 4], [20, 1]], [[10, 2.5]]]
+    assert axes[2].lines[0].get_xydata().tolist() == [[0, 1], [0.5, 2]] and axes[3].lines[0].get_xydata()[0].tolist() == [0, 3]
 
 
 # Section 7.1.
@@ -320,17 +356,31 @@ def test_frames_through_layers_are_drawn_in_proportion_and_orthonormal_ones_touc
 
 
 def test_arrows_of_the_error_point_where_it_falls():
-    """Minus the covectors, all in one scale; a small step along them at the output lowers the error of each point."""
-    at = [0, 5, 30]
-    output = rl.pushforward(NET, SAMPLE.x) @ torch.eye(2).double()
-    covector = [p[at] for p in (output[:, 0], output[:, 1])]
+    """Minus the gradient and minus the differential, all of one length; the longer angle stands in the title."""
+    at = torch.tensor([0, 5, 30])
     x = [each.detach() for each in NET.coordinates(SAMPLE.x)][:2]
-    fig = section5.error_covectors(x, SAMPLE.label, at, covector)
-    for ax, each, p in zip(fig.axes, x, covector, strict=False):
-        tails, vectors = arrows(ax)
-        assert np.allclose(tails, each[at])
-        scale = np.linalg.norm(vectors) / np.linalg.norm(p)
-        assert np.allclose(vectors, -scale * p.numpy())
+    gradients, differentials = [points(40, 2), points(40, 2, seed=1)], [points(40, 2, seed=2), points(40, 2, seed=3)]
+    angles = [torch.full((40,), 20.0), torch.full((40,), 30.0)]
+    fig = section5.error_gradients(x, gradients, differentials, angles, SAMPLE.label, at, [0, 1])
+    for ax, layer, drawn_at, both, title in zip(
+        fig.axes, (0, 1), x, zip(differentials, gradients, strict=True), ("20°", "30°"), strict=True
+    ):
+        assert ax.get_title() == f"layer {layer}: median angle {title}"
+        for quiver, each in zip(drawn(ax, Quiver), both, strict=True):
+            vectors = np.stack([quiver.U, quiver.V], 1)
+            assert np.allclose(quiver.XY, drawn_at[at]) and np.ptp(np.linalg.norm(vectors, axis=1)) < 1e-9
+            assert np.allclose(vectors / np.linalg.norm(vectors[0]), -each[at] / each[at].norm(dim=1, keepdim=True))
+
+
+def test_the_polar_chart_draws_the_columns_of_its_jacobian_and_their_balls():
+    at = torch.tensor([[1.0, 0.0], [2.0, 1.0]]).double()
+    h = torch.stack([torch.eye(2).double(), torch.tensor([[0.5, -1.6], [0.8, 1.1]]).double()])
+    left, right = section5.polar_chart(at, h).axes
+    assert np.allclose(arrows(left)[1], 0.25 * np.tile(np.eye(2), (2, 1)))
+    assert np.allclose(arrows(right)[1], 0.25 * h.mT.flatten(0, 1))
+    assert np.allclose(arrows(right)[0][::2], [[1, 0], [2 * np.cos(1), 2 * np.sin(1)]])
+    for line, centre, each in zip(left.lines, at, h, strict=True):
+        assert np.allclose(lengths(line.get_xydata()[None], centre[None], (each.mT @ each)[None]), 0.25)
 
 
 # A map of one's own.

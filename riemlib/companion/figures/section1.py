@@ -10,7 +10,7 @@ from matplotlib.patches import FancyArrowPatch
 from torch import Tensor
 
 from ...metric import Geometry
-from ...plot import GREY, as_array, figure, outlines, scatter_classes, square_limits
+from ...plot import GREY, as_array, class_colour, figure, outlines, scatter_classes, square_limits
 from . import described, listed
 
 FORWARD = r"forward: points and tangent vectors (arrows), by $\varphi_*$"
@@ -25,11 +25,13 @@ def chain(
     at: Geometry,
     vectors: Sequence[Tensor],
     radius: float,
+    *,
+    title: str = "",
 ) -> Figure:
     """Figure 1: the coordinate systems x^(l)(M) of the layers `shown`, one panel for each, with arrows from M and between neighbours.
 
     Each panel has the data by class, the coordinate `lines` of the input, (lines, k, 2) at every layer, and at a few points `at` a tangent
-    vector, (n, 2) at every layer, and the ball of this radius.
+    vector, (n, 2) at every layer, and the ball of this radius, the n-th in the colour of class n. A bar is one unit long.
     """
     fig, axes = figure(1, len(shown), width=9.2, height=3.3)
     fig.get_layout_engine().set(wspace=0.28, rect=(0, 0.07, 1, 0.73))
@@ -37,14 +39,18 @@ def chain(
     for ax, l in zip(axes[0], shown, strict=True):
         ax.add_collection(LineCollection(list(as_array(lines[l])), colors="#bbbbbb", linewidths=0.5, zorder=0))
         scatter_classes(ax, data.x[l], label, 2.0)
-        ax.add_collection(LineCollection(list(as_array(balls[l])), colors="k", linewidths=1.2))
+        ax.add_collection(LineCollection(list(as_array(balls[l])), colors=[class_colour(c) for c in range(len(balls[l]))], linewidths=1.4))
         ax.quiver(*as_array(at.x[l]).T, *as_array(vectors[l]).T, angles="xy", scale_units="xy", scale=1, width=0.009, zorder=4)
         square_limits(ax, np.concatenate([as_array(data.x[l]), as_array(lines[l]).reshape(-1, 2)]), 0.04)
+        (left, _), (low, _) = ax.get_xlim(), ax.get_ylim()
+        ax.plot([left, left + 1], [low, low], color=GREY, lw=2, clip_on=False)
+        ax.annotate("1", (left + 0.5, low), (0, -3), textcoords="offset points", ha="center", va="top", color=GREY, fontsize=7)
         ax.set_axis_off()
+    fig.text(0.5, 1.0, title, ha="center", va="bottom", fontsize=9)
     fig.canvas.draw()
     fig.set_layout_engine("none")  # the arrows stand between panels that no longer move
     _arrows_from_the_manifold(fig, axes[0], shown)
-    _arrows_between_layers(fig, axes[0])
+    _arrows_between_layers(fig, axes[0], shown)
     fig.text(0.5, 0.03, f"{FORWARD}       {BACKWARD}", ha="center", fontsize=9)
     alt = (
         f"Figure 1: {len(shown)} panels, the data in the coordinates of layers {listed(shown)}. Arrows lead from the manifold "
@@ -69,15 +75,17 @@ def _arrows_from_the_manifold(fig: Figure, axes: Sequence[Axes], shown: Sequence
         fig.text(x + 0.025 * steep, y, f"$x^{{({l})}}$", ha="center", va="center", backgroundcolor="none" if steep else "w")
 
 
-def _arrows_between_layers(fig: Figure, axes: Sequence[Axes]) -> None:
-    """Between neighbouring panels an arrow to the right for the pushforward, and one to the left for the metric."""
-    for ax, following in zip(axes, axes[1:], strict=False):
+def _arrows_between_layers(fig: Figure, axes: Sequence[Axes], shown: Sequence[int]) -> None:
+    """Between neighbouring panels an arrow to the right for the pushforward by all layers between, and one to the left for the metric."""
+    for ax, following, l, after_l in zip(axes, axes[1:], shown, shown[1:], strict=False):
+        last = rf"\varphi^{{({after_l - 1})}}"
+        composite = last if after_l == l + 1 else rf"({last}\!\cdots\varphi^{{({l})}})"
         box, after = ax.get_position(), following.get_position()
         middle, reach = (box.x1 + after.x0) / 2, (after.x0 - box.x1) * 0.4
-        for share, way, text in ((0.62, 1, r"$\varphi_*$"), (0.38, -1, "$g$")):
+        for share, way, text in ((0.62, 1, f"${composite}_*$"), (0.38, -1, "$g$")):
             height = box.y0 + (box.y1 - box.y0) * share
             _arrow(fig, (middle - way * reach, height), (middle + way * reach, height), mutation_scale=11, color="k", lw=1.1)
-            fig.text(middle, height + 0.02, text, ha="center", va="bottom", fontsize=10)
+            fig.text(middle, height + 0.02, text, ha="center", va="bottom", fontsize=8)
 
 
 def _arrow(fig: Figure, tail: Sequence[float], head: Sequence[float], **settings) -> None:

@@ -81,7 +81,14 @@ def certificate_by_slopes(nets: Sequence[CkNetwork], extent: float = 3.0) -> Fig
 
 
 def folding_layer(
-    net: CkNetwork, centre: Sequence[float], extent: float, points: Tensor, image: Tensor, data: tuple[Tensor, Tensor] | None = None
+    net: CkNetwork,
+    centre: Sequence[float],
+    extent: float,
+    points: Tensor,
+    image: Tensor,
+    data: tuple[Tensor, Tensor] | None = None,
+    *,
+    title: str = "",
 ) -> Figure:
     """A layer that folds: where det J < 0, the fold curve det J = 0 and its image, and `points` (k, 2) that share one `image` (2,).
 
@@ -99,6 +106,7 @@ def folding_layer(
         colours = [class_colour(label) for label in data[1].tolist()]
         left.scatter(*data[0].numpy(force=True).T, s=4, c=colours, linewidths=0, zorder=2)
         right.scatter(*_image(net, data[0].numpy(force=True)).T, s=4, c=colours, linewidths=0, zorder=2)
+    fig.suptitle(title)
     left.set_anchor("N")
     right.set_anchor("N")
     marks = {"mec": "k", "mew": 0.8, "ls": "", "zorder": 4, "mfc": "#F0E442"}
@@ -125,7 +133,7 @@ def through_training(layers: pd.DataFrame, networks: pd.DataFrame) -> Figure:
             ax.fill_between(line["update"], line["low"], line["high"], color=colour, alpha=0.2, linewidth=0)
             ax.plot(line["update"], line["share"], marker, ls="-", ms=4, color=colour, label=step)
         ax.set(title=title, xlabel="updates", ylim=(-0.03, 1.03))
-    axes[0].set_ylabel("share certified injective")
+    axes[0].set_ylabel("share certified injective (band: 95 %)")
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     alt = (
         "Share certified injective against the number of updates, layers at the left, whole networks at the right. At the end: "

@@ -12,21 +12,49 @@ from torch import Tensor
 
 from ...bundles import act_on_metric
 from ...ellipsoids import balls, balls_of
-from ...plot import CLASSES, GREY, NETWORKS, figure, layer_grid, scatter_classes
+from ...plot import CLASSES, GREY, NETWORKS, figure, scatter_classes
 from . import described, listed
 
 VECTORS = (CLASSES[2], CLASSES[3])  # the first and the second vector of a frame
 INK = "#222222"
 
 
+def polar_chart(points: Tensor, h: Tensor) -> Figure:
+    """Polar coordinates as a layer, at points (r, θ), (n, 2). Left: the unit balls of g in (r, θ). Right: the columns of h in the plane.
+
+    `h` (n, 2, 2) are the Jacobians of the layer. Balls and frames are drawn to a quarter of their size.
+    """
+    fig, ((left, right),) = figure(1, 2, width=6.4, height=4.4, width_ratios=(1, 2))
+    r, theta = points.T
+    plane = torch.stack([r * theta.cos(), r * theta.sin()], 1)
+    for curve in balls_of(h, 0.25).outline(points):
+        left.plot(*curve.T, color=INK, linewidth=0.8)
+    for ax, centres, frames, width in ((left, points, torch.eye(2).to(h).expand_as(h), 0.025), (right, plane, h, 0.006)):
+        _arrows(ax, centres.repeat_interleave(2, 0), 0.25 * frames.mT.flatten(0, 1), VECTORS * len(h), width=width)
+        ax.set_aspect("equal")
+        ax.margins(0.1)
+    (pole,) = right.plot(0, 0, "x", color=CLASSES[1])
+    left.set(xlabel="$r$", ylabel=r"$\theta$", title="layer 0: coordinate frame")
+    right.set(xlabel="$x^1$", ylabel="$x^2$", title="layer 1: the same frame, the columns of h")
+    entries = [(r"$\partial_r$", "-", VECTORS[0]), (r"$\partial_\theta$", "-", VECTORS[1]), ("ball of g", "-", INK)]
+    handles = [*_handles(entries), (pole, "r = 0: no frame")]
+    fig.legend(*zip(*handles, strict=True), loc="outside lower center", ncols=4)
+    alt = (
+        f"Polar coordinates as a network of one layer, at {len(points)} points. Left, in (r, θ): ellipses that become flatter as r grows, "
+        "with unit arrows. Right, in the plane: the arrow of ∂r points outwards, that of ∂θ is normal to it and grows with r."
+    )
+    return described(fig, alt)
+
+
 def one_class(frames: Tensor, metrics: Tensor, wrong: Tensor, names: Sequence[str]) -> Figure:
     """Pairs (frame, metric components), (m, 2, 2) each, of one class. Above: in the tangent plane. Below: in the components of the frame.
 
-    `wrong` are the metric components that the transposed convention gives with the same frames.
+    `wrong` are the components that the rule for upper indices gives with the same frames. Where they are the same, they are not drawn.
     """
     fig, axes = figure(2, len(frames), width=7.6, height=4.3)
     for (top, bottom), e, g, other, name in zip(axes.T, frames, metrics, wrong, names, strict=True):
-        for components, style, colour in ((other, "--", CLASSES[1]), (g, "-", CLASSES[0])):
+        drawn = [(g, "-", CLASSES[0])] if torch.allclose(other, g) else [(other, "--", CLASSES[1]), (g, "-", CLASSES[0])]
+        for components, style, colour in drawn:
             top.plot(*_ellipse(act_on_metric(e, components)), style, color=colour)
         _arrows(top, torch.zeros(1, 2), e[None].mT.flatten(0, 1), VECTORS)
         bottom.plot(*_ellipse(g), color=CLASSES[0])
@@ -39,14 +67,12 @@ def one_class(frames: Tensor, metrics: Tensor, wrong: Tensor, names: Sequence[st
             ax.spines[:].set_visible(False)
     axes[0, 0].set_ylabel("in the tangent plane")
     axes[1, 0].set_ylabel("in the components of the frame")
-    fig.legend(
-        *zip(*_handles([("unit ball of the class", "-", CLASSES[0]), ("with $h^T$ in place of $h^{-T}$", "--", CLASSES[1])]), strict=True),
-        loc="outside lower center",
-        ncols=2,
-    )
+    entries = [("unit ball of the class", "-", CLASSES[0]), ("by the rule for upper indices", "--", CLASSES[1])]
+    entries += [("first vector of the frame", "-", VECTORS[0]), ("second vector", "-", VECTORS[1])]
+    fig.legend(*zip(*_handles(entries), strict=True), loc="outside lower center", ncols=4)
     alt = (
-        f"{len(frames)} frames of one class of pairs. Above: in the tangent plane all have the same unit ball, a solid ellipse; with the "
-        "transposed convention the ellipse, dashed, changes. Below: the ball in the components of each frame."
+        f"{len(frames)} frames of one class of pairs. Above: in the tangent plane all have the same unit ball, a solid ellipse; by the "
+        "rule for upper indices the ellipse, dashed, changes. Below: the ball in the components of each frame."
     )
     return described(fig, alt)
 
@@ -59,6 +85,8 @@ def frames_through_layers(
     orthonormal: Sequence[Tensor],
     pushforwards: Sequence[Tensor],
     layers: Sequence[int],
+    *,
+    title: str = "",
 ) -> Figure:
     """Frames (m, 2, 2) at the points `at`, in the coordinates of each of `layers`. Below: orthonormal frames with the balls of the metric.
 
@@ -80,6 +108,7 @@ def frames_through_layers(
             ax.set_title(f"layer {l}")
             ax.margins(0.1)
             ax.tick_params(labelsize=6)
+    fig.suptitle(title)
     axes[0, 0].set_ylabel("coordinate frame of the input")
     axes[1, 0].set_ylabel("orthonormal frame and its ball")
     alt = (
@@ -115,45 +144,38 @@ def invertibility(ratio: Tensor, folds: pd.DataFrame) -> Figure:
     return described(fig, alt)
 
 
-def orientation_of_layer(before: Tensor, after: Tensor, determinant: Tensor, data: Sequence[Tensor], label: Tensor, layer: int) -> Figure:
-    """A layer that folds. The region before and after it, (n, 2) each, is coloured by the sign of the determinant, (n,).
+def error_gradients(
+    coordinates: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    differentials: Sequence[Tensor],
+    angles: Sequence[Tensor],
+    label: Tensor,
+    at: Tensor,
+    layers: Sequence[int],
+    *,
+    title: str = "",
+) -> Figure:
+    """Directions in which the error falls, at the points `at`, a panel for each of `layers`: -g⁻¹dE, and -dE as a Euclidean arrow.
 
-    `data` are the points of the sample before and after the layer, `layer` is the number of the layer before it.
+    Coordinates, gradients, differentials, (n, 2) each, and their angles in degrees, (n,), are lists over the layers drawn. All arrows of a
+    panel have one length.
     """
-    fig, axes = figure(1, 2, width=7.6, height=3.6)
-    flipped = determinant < 0
-    for ax, points, x, l in zip(axes.flat, (before, after), data, (layer, layer + 1), strict=True):
-        ax.scatter(*points[~flipped].T, s=2, color="#bbbbbb", linewidths=0, label="det > 0", rasterized=True)
-        ax.scatter(*points[flipped].T, s=2, color=CLASSES[3], linewidths=0, label="det < 0", rasterized=True)
-        scatter_classes(ax, x, label, 2.0)
-        ax.set_title(f"coordinates of layer {l}")
-        ax.set_aspect("equal", adjustable="datalim")
-        ax.set(xlabel="$x^1$", ylabel="$x^2$")
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, markerscale=5)
-    alt = (
-        f"A square with the spiral in the coordinates of layers {layer} and {layer + 1}. The determinant is negative in "
-        f"{float(flipped.double().mean()):.0%} of it, in pink: after the layer this part lies turned over on the grey part."
-    )
-    return described(fig, alt)
-
-
-def error_covectors(coordinates: Sequence[Tensor], label: Tensor, at: Sequence[int], covectors: Sequence[Tensor]) -> Figure:
-    """Minus the covectors of the error, (m, 2) at each layer, at the points `at`: the directions that lower the error.
-
-    In each panel the longest arrow has the same length beside the extent of the points.
-    """
-    fig, axes = layer_grid(len(coordinates), columns=4)
-    for ax, x, p in zip(axes, coordinates, covectors, strict=True):
-        extent = float((x.amax(0) - x.amin(0)).max())
-        scale = 0.3 * extent / float(p.norm(dim=1).max())
+    fig, axes = figure(1, len(layers), width=2.5 * len(layers), height=3.3)
+    for ax, l, x, v, p, angle in zip(axes[0], layers, coordinates, gradients, differentials, angles, strict=True):
+        length = 0.16 * float((x.amax(0) - x.amin(0)).max())
         scatter_classes(ax, x, label, 1.0, alpha=0.35)
-        _arrows(ax, x[at], -scale * p, [INK] * len(p), width=0.007)
+        for each, colour in ((p, GREY), (v, CLASSES[3])):
+            _arrows(ax, x[at], -length * each[at] / each[at].norm(dim=1, keepdim=True), [colour] * len(at), width=0.011)
+        ax.set_aspect("equal", adjustable="datalim")
+        ax.set_title(f"layer {l}: median angle {float(angle.median()):.0f}°")
         ax.margins(0.15)
         ax.tick_params(labelsize=6)
+    entries = [("gradient $-g^{-1}dE$", "-", CLASSES[3]), ("Euclidean arrow $-dE$", "-", GREY)]
+    fig.legend(*zip(*_handles(entries), strict=True), loc="outside lower center", ncols=2)
+    fig.suptitle(title)
     alt = (
-        f"One panel for each of the {len(coordinates)} layers: the spiral, with arrows at {len(at)} points along minus the "
-        "covector of the error, "
-        "in which the error falls."
+        f"{title}. Layers {listed(layers)}: the spiral, with two arrows at each of {len(at)} points. Their median angle is "
+        f"{listed(f'{float(angle.median()):.0f}°' for angle in angles)}; at the output they coincide."
     )
     return described(fig, alt)
 

@@ -1,23 +1,30 @@
 """Figures 2 to 4: a spiral carried through the layers of a network, with trajectories and balls."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import PercentFormatter
 from scipy.spatial import cKDTree
 from torch import Tensor
 
 from ... import curves
 from ...data import Sample
-from ...metric import Geometry
-from ...plot import GREY, as_array, canvas, class_colour, figure, hyperplane, layer_grid, outlines, scatter_classes, square_limits
-from . import described
+from ...metric import Geometry, pushforward
+from ...networks import CkNetwork
+from ...plot import GREY, NETWORKS, as_array, canvas, class_colour, figure, hyperplane, layer_grid, outlines, scatter_classes, square_limits
+from . import described, listed
+
+TURNED = "#f3cfe0"  # where orientation is reversed: a light form of section 2's colour
+MANY = ("#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7", "#8C564B", "#7F7F7F")  # a colour for each numbered centre
 
 SHADE = "#d9d9d9"  #: of what belongs to no class
 
@@ -253,89 +260,130 @@ def _panels(axes, net, sample, curve, size: float, shown: Sequence[int]) -> None
             hyperplane(ax, net)
 
 
-def metric_balls(
-    data: Geometry,
-    label: Tensor,
-    centres: Geometry,
-    radius: float,
-    *,
-    classes: Tensor | None = None,
-    shown: Sequence[int] | None = None,
-    title: str = "",
-) -> Figure:
-    """Figure 3: balls of constant ds = radius at the `centres`, one panel for each layer, over the data in the colours of their `label`.
+class Run(NamedTuple):
+    """A network in Figure 3: its name with the rule that chose it, its data, the centres of the balls, and their radius."""
 
-    `classes` are the labels of the centres, which give the balls their colours. Without them the balls are black. `shown` are the layers
-    drawn, all unless given.
+    name: str
+    net: CkNetwork
+    data: Geometry
+    centres: Geometry
+    radius: float
+
+
+def metric_balls(runs: Sequence[Run], label: Tensor, classes: Tensor, *, shown: Sequence[int], title: str = "") -> Figure:
+    """Figure 3: balls of constant ds about numbered centres, a row for each run and a panel for each of the layers `shown`.
+
+    `label` colours the data and `classes` the centres. A part of the plane that the later layers turn over (det P < 0) is shaded.
     """
-    shown = range(len(data.x)) if shown is None else shown
-    fig, axes = layer_grid(len(shown), columns=min(4, len(shown)))
-    colours = "k" if classes is None else [class_colour(c) for c in as_array(classes)]
-    curves = outlines(centres, radius)
-    for ax, l in zip(axes, shown, strict=True):
-        x, centre, balls = data.x[l], centres.x[l], curves[l]
-        ax.set_title(f"layer {l}")
-        scatter_classes(ax, x, label, 1.0, alpha=0.35)
-        ax.add_collection(LineCollection(list(as_array(balls)), colors=colours, linewidths=0.9))
-        points = np.concatenate([as_array(x), as_array(centre)])
-        square_limits(ax, np.concatenate([points, _within_reach(as_array(balls).reshape(-1, 2), points)]), 0.04)
+    fig = canvas(2.75 * len(shown), 3.0 * len(runs) + 0.6)
+    rows = np.atleast_1d(fig.subfigures(len(runs), 1))
+    for row, run in zip(rows, runs, strict=True):
+        row.suptitle(run.name, fontsize=9)
+        curves = outlines(run.centres, run.radius)
+        for ax, l in zip(row.subplots(1, len(shown)), shown, strict=True):
+            square_limits(ax, run.data.x[l], 0.06)
+            _shade_turned(ax, run.net, l)
+            scatter_classes(ax, run.data.x[l], label, 1.0, alpha=0.35)
+            colours = [class_colour(c) for c in as_array(classes)]
+            ax.add_collection(LineCollection(list(as_array(curves[l])), colors=colours, linewidths=1.2))
+            _numbers(ax, as_array(run.centres.x[l]))
+            ax.set_title(f"layer {l}")
+            ax.tick_params(labelsize=6)
+            ax.locator_params(nbins=5)
+    patch = Patch(color=TURNED, label="orientation reversed by the layers that follow")
+    fig.legend(handles=[patch], loc="outside lower center")
     fig.suptitle(title)
     alt = (
-        f"{title}. One panel for each of {len(data.x)} layers: {len(centres.x[0])} balls of radius {radius:.3g} over the spiral. Ellipses "
-        "of different shapes at the input become circles of one size at the output."
+        f"{title}. {len(runs)} rows, one for each network, with the layers {listed(shown)}: {len(classes)} numbered ellipses over the arms."
+        " At the input they have different shapes and some are very long; at the output they are circles of one size."
     )
     return described(fig, alt)
 
 
-def _within_reach(curves: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """The finite points of curves, none further from `points` than half their extent: the balls of a metric can be long without bound."""
-    low, high = points.min(0), points.max(0)
-    reach = (high - low).max() / 2
-    return curves[np.isfinite(curves).all(1)].clip(low - reach, high + reach)
+def _shade_turned(ax, net: CkNetwork, layer: int, cells: int = 101) -> None:
+    """Shades the part of a panel, in the coordinates of a layer, in which det P < 0: what the layers that follow turn over."""
+    if layer == len(net.weights):
+        return
+    (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
+    x, y = np.meshgrid(np.linspace(left, right, cells), np.linspace(low, high, cells))
+    grid = torch.as_tensor(np.stack([x.ravel(), y.ravel()], 1)).to(net.weights[0])
+    det = as_array(torch.linalg.det(pushforward(net[layer:], grid))).reshape(x.shape)
+    ax.contourf(x, y, (det < 0).astype(float), levels=[0.5, 1.5], colors=[TURNED], zorder=0)
 
 
-def square_around(centres: Tensor, ellipses: Tensor, cells: int = 161, margin: float = 0.35) -> Tensor:
-    """For each centre a square grid of points, (m, cells², 2), that holds its ellipse: the region where to look for the true preimage.
+def _numbers(ax, centres: np.ndarray) -> None:
+    """The numbers of the centres, from 1, beside them."""
+    for number, centre in enumerate(centres, 1):
+        ax.plot(*centre, "k.", ms=2)
+        text = ax.annotate(str(number), centre, (3, 3), textcoords="offset points", fontsize=8, fontweight="bold", zorder=5)
+        text.set_path_effects([withStroke(linewidth=2, foreground="w")])
 
-    `margin` is the share of the ellipse's extent that the square is larger.
+
+def preimages_of_balls(run: Run, line: Tensor) -> Tensor:
+    """Which points of the square grid `line` × `line` of inputs have their image in the output ball of each centre, (m, count, count).
+
+    The first coordinate runs along the last axis.
     """
-    half = (ellipses - centres[:, None]).abs().amax((1, 2)) * (1 + margin)
-    line = torch.linspace(-1, 1, cells, dtype=centres.dtype, device=centres.device)
-    square = torch.cartesian_prod(line, line).flip(1)  # the first coordinate runs fastest
-    return centres[:, None] + half[:, None, None] * square
+    grid = torch.cartesian_prod(line, line).flip(1)
+    with torch.no_grad():
+        image = run.net.coordinates(grid)[-1]
+    inside = [(image - centre).norm(dim=1) <= run.radius for centre in run.centres.x[-1]]
+    return torch.stack(inside).view(len(inside), len(line), len(line))
 
 
-def true_balls(
-    sample: Sample, centres: Tensor, ellipses: Tensor, around: Tensor, distance: Tensor, radius: float, *, title: str = ""
-) -> Figure:
-    """The ball at the input to first order, an ellipse, over the true preimage of the output ball, one panel for each centre.
+def true_balls(runs: Sequence[Run], sample: Sample, line: Tensor, inside: Sequence[Tensor], *, title: str = "") -> Figure:
+    """The balls in the input plane, a panel for each run: ellipses (first order) over the true preimages of the output balls.
 
-    The true preimage is where, in the grid `around` of `square_around`, the `distance` (m, cells²) of the images from the centre's image is
-    at most the radius.
+    `inside` has what `preimages_of_balls` finds on the grid `line` × `line` for each run. Ellipse, preimage and number share a colour.
     """
-    columns = 4
-    rows = -(-len(centres) // columns)
-    fig, axes = figure(rows, columns, width=8.4, height=8.4 * rows / columns * 1.15)
-    cells = round(around.shape[1] ** 0.5)
-    panels = zip(axes.flat, as_array(centres), as_array(ellipses), as_array(around), as_array(distance), strict=True)
-    for ax, centre, ellipse, grid, far in panels:
-        x, y, z = (values.reshape(cells, cells) for values in (*grid.T, far))
-        ax.contourf(x, y, z, levels=[0, radius], colors=["#dddddd"])
-        scatter_classes(ax, sample.x, sample.label, 6.0, alpha=0.6)
-        ax.plot(*ellipse.T, color="k", lw=1)
-        ax.plot(*centre, "k+", ms=6)
-        ax.set(xlim=(x.min(), x.max()), ylim=(y.min(), y.max()), aspect="equal")
-        ax.tick_params(labelsize=6)
-        ax.locator_params(nbins=4)
-    first = Line2D([], [], color="k", lw=1, label="ellipse of Eq. 13 (first order)")
-    true = Patch(color="#dddddd", label="true preimage of the ball")
-    fig.legend(handles=[first, true], loc="outside lower center", ncols=2)
+    fig, (axes,) = figure(1, len(runs), width=4.6 * len(runs), height=5.4)
+    ends = as_array(line[[0, -1]])
+    for ax, run, regions in zip(axes, runs, inside, strict=True):
+        ax.scatter(*as_array(sample.x).T, s=1.5, color="#bbbbbb", linewidths=0)
+        ellipses = as_array(outlines(run.centres, run.radius)[0])
+        for region, ellipse, colour in zip(as_array(regions), ellipses, MANY, strict=False):
+            picture = np.zeros((*region.shape, 4))
+            picture[region] = to_rgba(colour, 0.75)
+            ax.imshow(picture, extent=(*ends, *ends), origin="lower", interpolation="nearest", zorder=1)
+            ax.plot(*ellipse.T, color=colour, lw=1, zorder=2)
+        _numbers(ax, as_array(run.centres.x[0]))
+        ax.set(xlim=ends, ylim=ends, aspect="equal", title=run.name, xlabel="$x^1$", ylabel="$x^2$")
+    first = Line2D([], [], color=GREY, lw=1, label="ellipse of Eq. 13 (first order)")
+    fig.legend(handles=[first, Patch(color=GREY, label="true preimage of the ball")], loc="outside lower center", ncols=2)
     fig.suptitle(title)
-    share = [float((far <= radius).mean()) for far in as_array(distance)]
     alt = (
-        f"{title}. {len(centres)} panels, one for each centre: the ellipse of Eq. 13 over the true preimage of the ball, in "
-        "grey, which fills "
-        f"{min(share):.0%} to {max(share):.0%} of its panel."
+        f"{title}. One input plane for each of {len(runs)} networks, with {len(inside[0])} numbered centres: the ellipse of Eq. 13 a line,"
+        " the true preimage of the output ball filled, in one colour for each centre. Long ellipses are straight, the true preimages bend."
+    )
+    return described(fig, alt)
+
+
+def smooth_actions(by_depth: pd.DataFrame, by_layer: pd.DataFrame) -> Figure:
+    """How large the actions of the layers are and how much they change from layer to layer. Above: against depth. Below: by layer.
+
+    `by_depth` has the columns network (such as "trained C1"), depth, size, jump.
+    `by_layer` has network, depth, layer, size and jump (NaN at the last layer).
+    """
+    columns = {"size": r"$\Vert h_l-1\Vert$", "jump": r"$\Vert h_{l+1}-h_l\Vert$"}
+    fig, axes = figure(2, 2, width=8.4, height=6.6)
+    dashes = {"path": "--", "independent": "-.", "untrained": ":"}
+    for ax, (column, name) in zip(axes[0], columns.items(), strict=True):
+        for network, line in by_depth.groupby("network", sort=False):
+            source, kind = network.split()
+            ax.loglog(line["depth"], line[column], "o" + dashes.get(source, "-"), ms=3, color=NETWORKS[kind], label=network)
+        ax.set(xlabel="layers L", ylabel=name)
+    for ax, (column, name) in zip(axes[1], columns.items(), strict=True):
+        for (network, depth), line in by_layer.groupby(["network", "depth"], sort=False):
+            dash = dict(zip(sorted(by_layer["depth"].unique()), ("-", "--", ":"), strict=False))[depth]
+            ax.plot(line["layer"] / depth, line[column], dash, color=NETWORKS[network.split()[1]], label=f"{network}, {depth} layers")
+        ax.set(xlabel="layer over L", ylabel=name, yscale="log")
+    for row, part in zip(axes, ("against depth", "by layer"), strict=True):
+        row[-1].legend(*row[0].get_legend_handles_labels(), loc="center left", bbox_to_anchor=(1.0, 0.5))
+        row[0].set_title(part)
+    names = listed(by_depth["network"].unique())
+    alt = (
+        "Size of the layers' actions at the left, their change from layer to layer at the right. Above, against the number of layers on "
+        f"logarithmic axes for {names}: the dashed lines of weights from a path fall. Below, by layer for trained networks."
     )
     return described(fig, alt)
 
