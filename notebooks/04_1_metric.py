@@ -292,7 +292,7 @@ notebook.decide(
 #
 # The pictures of this section use one residual tanh network of width 2, trained on the spiral. What follows is
 # computed in double precision. Of several seeds a typical one is drawn: of those with the least error, the one with
-# the median loss. No verdict depends on which one is drawn, but for Eqs. 13, which are checked on it.
+# the median loss. Eq. 13 is checked on the same network.
 #
 # A ball of the metric at a point, of radius $\varepsilon$ in the units of the output, is to first order the ellipse
 # $\{v : g_{ab}v^av^b \le \varepsilon^2\}$. Its semi-axes are $\varepsilon/\sqrt{\lambda_i}$ along the eigenvectors of

@@ -264,13 +264,14 @@ notebook.decide(
 # and ask two questions. Can a linear classifier tell the arms apart in the embedding? Does a coordinate run along each
 # arm, as that of a chart must? The method never sees a label.
 #
-# Its components are eigenvectors of a matrix $M$ with small eigenvalues. While every neighbourhood stays on its arm,
-# the graph of neighbours falls into two pieces. Then two eigenvalues are zero, one for each piece: the constants. The
-# next two belong to one coordinate on each arm. Eigenvectors of equal eigenvalues are not defined one by one, only the
-# space that they span. So an embedding of one or two components, which ends inside such a pair, is decided by
-# rounding. With three components (scikit-learn leaves out the first of the four vectors) the embedding ends after both
-# pairs. Then a gap follows, as the left panel shows. The points are padded with a zero to have three coordinates. All
-# that is measured depends only on the space of the three components.
+# It writes each point as a combination of its neighbours, with weights $w$. The components are eigenvectors of $(1 -
+# w)^{\mathsf T}(1 - w)$ with small eigenvalues. While every neighbourhood stays on its arm, the graph of neighbours
+# falls into two pieces. Then two eigenvalues are zero, one for each piece: the constants. The next two belong to one
+# coordinate on each arm. Eigenvectors of equal eigenvalues are not defined one by one, only the space that they span.
+# So an embedding of one or two components, which ends inside such a pair, is decided by rounding. With three
+# components (scikit-learn leaves out the first of the four vectors) the embedding ends after both pairs. Then a gap
+# follows, as the left panel shows. The points are padded with a zero to have three coordinates. All that is measured
+# depends only on the space of the three components.
 
 # %%
 cloud, label, position = (each.cpu().numpy() for each in (sample.x, sample.label, sample.position))

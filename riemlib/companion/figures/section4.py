@@ -189,7 +189,7 @@ def embedding_quality(table: pd.DataFrame, spectra) -> Figure:
     shades = ("#bbbbbb", "#bbbbbb", CLASSES[0], CLASSES[0], CLASSES[1], CLASSES[1])
     for i, (line, colour) in enumerate(zip(values.T, shades, strict=False)):
         left.semilogy(sizes, line, marker="os^Dv<"[i], ms=4, color=colour, lw=0.9, label=f"$\\lambda_{i + 1}$")
-    left.set(ylabel="eigenvalue of $M$", xlabel="neighbours $k$")
+    left.set(ylabel="least eigenvalues", xlabel="neighbours $k$")
     left.legend(ncols=3, loc="lower right", fontsize=7)
     for column, colour, size, label_ in (("accuracy", "k", 6, "accuracy of a linear classifier"), ("correlation", CLASSES[2], 4, "order")):
         right.plot(sizes, table[column], marker="o", ms=size, color=colour, label=label_)
@@ -204,7 +204,7 @@ def embedding_quality(table: pd.DataFrame, spectra) -> Figure:
     names = ["accuracy of a linear classifier", "rank correlation with the position", "the graph's pieces are not the two arms"]
     fig.legend(handles, names, loc="outside upper center", ncols=3)
     rows = "; ".join(f"k = {row.neighbours}: {row.accuracy:.2f} and {row.correlation:.2f}" for row in table.itertuples())
-    alt = f"Left: the least eigenvalues of M by the number of neighbours. Right: accuracy and order along the arms. {rows}."
+    alt = f"Left: the least eigenvalues by the number of neighbours. Right: accuracy and order along the arms. {rows}."
     return described(fig, alt)
 
 
