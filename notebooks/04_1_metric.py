@@ -326,7 +326,7 @@ plane = torch.stack(torch.meshgrid(side, side, indexing="xy"), -1)
 volume = torch.linalg.det(rl.pushforward(trained, plane.reshape(-1, 2))).abs().clamp(min=1e-6)
 centres = plane[10::15, 10::15].reshape(-1, 2)  # 0.17 apart
 balls = rl.geometry(trained, centres).balls(radius)[0]
-axes = 0.03 * balls.axes / balls.axes.prod(1, keepdim=True).sqrt()  # the area of a circle of radius 0.03
+axes = 0.02 * balls.axes / balls.axes.prod(1, keepdim=True).sqrt()  # the area of a circle of radius 0.02
 cut = axes[:, 0] > 0.085
 shape = replace(balls, axes=axes.clamp(max=0.085)).outline(centres)
 title = f"balls of $g$ at equal area\nnetwork of median loss; ratio of axes: percentile {percentile} of {seeds}"
@@ -454,9 +454,10 @@ box = 1.5 * plane[::5, ::5].reshape(-1, 2)
 images = trained.coordinates(about)[-1]
 copies = torch.tensor([len(preimages(rest(trained), image, box)) for image in images])
 most = int(copies.argmax())
-wide = 1.5 * plane
-far = (trained.coordinates(wide.reshape(-1, 2))[-1] - images[most]).norm(dim=1).view(201, 201)
-several = section4.Components(wide, far, about[most], radius)
+line = torch.linspace(-1.7, 1.7, 401, dtype=torch.float64, device=device)
+wide = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)
+far = (trained.coordinates(wide.reshape(-1, 2))[-1] - images[most]).norm(dim=1).view(401, 401)
+several = section4.Components(wide, far, about[most], radius / 4)
 centre, sizes = sample.x[[len(sample) // 8]], [0.3, 0.6, 0.9]
 first, true = zip(*[ball_preimages(rest(small_step), centre, size) for size in sizes], strict=True)
 fig = section4.preimages([f[0] for f in first], [t[0] for t in true], centre[0], sizes, several, gaps)

@@ -171,13 +171,13 @@ plt.show()
 notebook.decide(
     "flatness",
     rules.given(
-        rules.identity(errors, controls, tolerance=1e-7),
+        rules.identity(errors, controls, tolerance=1e-8),
         len(controls),
         len(controls) + len(flat),
         when="Euclidean output, P invertible",
         otherwise="the output is wider, or itself curved, and g is curved",
     ),
-    {"flat": list(flat), "flat connection": list(orders), "curved (control)": controls, "tolerance, relative": 1e-7},
+    {"flat": list(flat), "flat connection": list(orders), "curved (control)": controls, "tolerance, relative": 1e-8},
     protocol="Riemann tensor with lower indices by automatic differentiation of the metric field at 20 points, against "
     "the size of its terms; Γ from g against J⁻¹∂J; curved images against the Gauss equation; float64",
 )

@@ -229,8 +229,8 @@ MUTANTS = {
     "vectors of another layer": ("companion.figures.section1", "as_array(vectors[l]).T", "as_array(vectors[0]).T", "figures"),
     "colours of the cut reversed": (
         "companion.figures.section4",
-        'as_array(cut), LIGHT_GREY, "w"',
-        'as_array(cut), "w", LIGHT_GREY',
+        'as_array(cut), LIGHT_GREY, "k"',
+        'as_array(cut), "k", LIGHT_GREY',
         "figures",
     ),
     # Rules and statistics

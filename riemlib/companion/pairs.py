@@ -81,8 +81,8 @@ class Exchanged:
 def exchanged(pairs: Pairs, chords: Float[Tensor, " pairs"], paths: Float[Tensor, " pairs"]) -> Exchanged:
     """Pairs of one class in the farthest quarter of the input and the nearest at the output, and of two classes the other way.
 
-    Each bound counts against it: near at the output is a path within the quarter of the shortest chords; far is a chord within the quarter
-    of the longest paths.
+    By the Euclidean distance at the output `paths` are the chords again. By the distance in g each bound counts against it: near is a path
+    within the quarter of the shortest chords, far is a chord within the quarter of the longest paths.
     """
     far, near = pairs.distance >= pairs.distance.quantile(0.75), pairs.distance <= pairs.distance.quantile(0.25)
     together = pairs.same & far & (paths <= chords.quantile(0.25))

@@ -27,9 +27,10 @@ def ellipse_field(sample, outlines, cut, plane, volume, *, title: str) -> Figure
     """
     fig, ((ax,),) = figure(1, 1, width=6.4, height=5.6)
     plane, density = as_array(plane), np.log10(as_array(volume))
-    mesh = ax.pcolormesh(plane[..., 0], plane[..., 1], density, cmap="cividis", shading="gouraud", rasterized=True)
-    fig.colorbar(mesh, ax=ax, shrink=0.85, label=r"volume density $\log_{10}\sqrt{\det g}$")
-    colours = np.where(as_array(cut), LIGHT_GREY, "w")
+    limits = {"vmin": max(density.min(), min(-2.0, density.max() - 3)), "vmax": density.max()}
+    mesh = ax.pcolormesh(plane[..., 0], plane[..., 1], density, cmap="cividis", shading="gouraud", rasterized=True, **limits)
+    fig.colorbar(mesh, ax=ax, shrink=0.85, extend="min", label=r"volume density $\log_{10}\sqrt{\det g}$")
+    colours = np.where(as_array(cut), LIGHT_GREY, "k")
     ax.add_collection(LineCollection(list(as_array(outlines)), colors=colours, linewidths=0.8))
     scatter_classes(ax, sample.x, sample.label, 2.5)
     _plane_axes(ax, plane)
@@ -49,11 +50,10 @@ def lengths(metric, euclidean, counts: Sequence[int], errors) -> Figure:
     """
     fig, ((left, right),) = figure(1, 2, width=8.2, height=3.1)
     layer = np.arange(len(metric))
-    left.plot(layer, metric, color=CLASSES[0], marker="o", ms=4)
-    left.plot(layer, euclidean, color=CLASSES[1], marker="s", ms=4, ls="--")
+    left.plot(layer, metric, color=CLASSES[0], marker="o", ms=4, label=r"by $g^{(l)}$")
+    left.plot(layer, euclidean, color=CLASSES[1], marker="s", ms=4, ls="--", label="Euclidean, in layer $l$")
     left.set(xlabel="layer $l$", ylabel="length of one arm", xticks=layer, ylim=(0, None))
-    left.text(layer[1], metric[1] * 0.97, r"by $g^{(l)}$", color=CLASSES[0], va="top")
-    left.text(layer[0] + 0.3, euclidean[0] * 0.8, "Euclidean, in layer $l$", color=CLASSES[1], va="top")
+    left.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     for l, values in enumerate(errors):
         right.loglog(counts, values, color=str(0.75 * l / len(errors)), lw=0.8, marker=".", ms=3)
     slope = 3 * errors[0][0] * (counts[0] / np.asarray(counts, dtype=float)) ** 2
@@ -93,7 +93,7 @@ def preimages(first: Sequence, true: Sequence, centre, radii: Sequence[float], s
     right.loglog(ends, ends, color="k", lw=0.8, zorder=0)
     right.axhline(0.1, color="k", lw=0.6, ls=":")
     right.set(xlabel=r"$\frac{1}{2}\varepsilon\,\max_u\|D^2F[J^{-1}u, J^{-1}u]\|$", ylabel=r"deviation / $\varepsilon$")
-    right.set(xlim=ends, ylim=(1e-9, 1e3))
+    right.set(xlim=ends, ylim=(1e-9, 1e4))
     right.legend(loc="upper left", fontsize=7, handletextpad=0.1, borderaxespad=0.1)
     right.set_title("deviation of the ellipse,\na dot for each point and radius")
     alt = (
@@ -190,7 +190,8 @@ def embedding_quality(table: pd.DataFrame, spectra) -> Figure:
     for i, (line, colour) in enumerate(zip(values.T, shades, strict=False)):
         left.semilogy(sizes, line, marker="os^Dv<"[i], ms=4, color=colour, lw=0.9, label=f"$\\lambda_{i + 1}$")
     left.set(ylabel="least eigenvalues", xlabel="neighbours $k$")
-    left.legend(ncols=3, loc="lower right", fontsize=7)
+    left.set_ylim(3e-18, 1e-1)
+    left.legend(ncols=3, loc="upper left", fontsize=7)
     for column, colour, size, label_ in (("accuracy", "k", 6, "accuracy of a linear classifier"), ("correlation", CLASSES[2], 4, "order")):
         right.plot(sizes, table[column], marker="o", ms=size, color=colour, label=label_)
     right.set(xscale="log", xlabel="neighbours $k$", ylim=(-0.05, 1.05))
@@ -278,8 +279,8 @@ def parallel_frames(sample, at, frames, images, image_frames, *, title: str) -> 
             v = size * v / np.linalg.norm(v, axis=1, keepdims=True)
             ax.quiver(*where.T, *v.T, color=colour, angles="xy", scale_units="xy", scale=1, width=0.005)
         ax.set_aspect("equal", adjustable="datalim")
-    axes[0, 0].set(xlabel="$x^1$", ylabel="$x^2$", title=title)
-    axes[0, 1].set(xlabel="$y^1$", ylabel="$y^2$", title="the same frame at the output")
+    axes[0, 0].set(xlabel="$x^1$", ylabel="$x^2$", title=f"{title},\neach vector drawn with one length")
+    axes[0, 1].set(xlabel="$y^1$", ylabel="$y^2$", title="the same frame at the output\n(green: first vector, black: second)")
     alt = f"{title}: {len(as_array(at))} points of the spiral with two arrows each. At the output all frames are the same."
     return described(fig, alt)
 
