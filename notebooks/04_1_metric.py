@@ -381,7 +381,7 @@ plt.show()
 between = [round(float(orders.min()), 1), round(float(orders.max()), 1)]
 notebook.decide(
     "line-element",
-    rules.identity(errors, controls, tolerance=1e-6),
+    rules.identity(errors, controls, tolerance=1e-5),
     {**controls, "order of the chords in the spacing, range over layers": between},
     protocol="one arm in one trained network: speed by Eq. 13 at every layer, pointwise against tangents by forward "
     "mode, and its integral against the chords of the image",
