@@ -454,10 +454,10 @@ box = 1.5 * plane[::10, ::10].reshape(-1, 2)
 images = trained.coordinates(about)[-1]
 copies = torch.tensor([len(preimages(rest(trained), image, box)) for image in images])
 most = int(copies.argmax())
-line = torch.linspace(-1.7, 1.7, 301, dtype=torch.float64, device=device)
+line = torch.linspace(-1.15, 1.15, 301, dtype=torch.float64, device=device)
 wide = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)
 far = (trained.coordinates(wide.reshape(-1, 2))[-1] - images[most]).norm(dim=1).view(301, 301)
-several = section4.Components(wide, far, about[most], radius / 4)
+several = section4.Components(wide, far, about[most], radius / 2, sample)
 centre, sizes = sample.x[[len(sample) // 8]], [0.3, 0.6, 0.9]
 first, true = zip(*[ball_preimages(rest(small_step), centre, size) for size in sizes], strict=True)
 fig = section4.preimages([f[0] for f in first], [t[0] for t in true], centre[0], sizes, several, gaps)

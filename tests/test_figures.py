@@ -177,17 +177,17 @@ def test_all_components_of_a_preimage_are_found_and_that_of_the_centre_comes_fir
     plane = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)
     distance = ((plane[..., 0] ** 2 - 1) ** 2 + plane[..., 1] ** 2).sqrt()
     centre = torch.tensor([-1.0, 0.0]).double()
-    labels = section4.Components(plane, distance, centre, 0.4).labels()
+    labels = section4.Components(plane, distance, centre, 0.4, SAMPLE).labels()
     own = plane.numpy()[labels == 1]
     assert len(np.unique(labels)) == 3 and (own[:, 0] < 0).all() and len(own) > 10
     assert ((labels > 0) == (distance <= 0.4).numpy()).all()
-    assert set(np.unique(section4.Components(plane, distance, centre, 1.2).labels())) == {0, 1}
+    assert set(np.unique(section4.Components(plane, distance, centre, 1.2, SAMPLE).labels())) == {0, 1}
 
 
 def test_the_line_of_the_prediction_is_where_deviation_and_prediction_agree():
     circle = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
     plane = torch.stack(torch.meshgrid(*[torch.linspace(-1, 1, 9)] * 2, indexing="xy"), -1)
-    several = section4.Components(plane, plane.norm(dim=-1), torch.zeros(2), 0.5)
+    several = section4.Components(plane, plane.norm(dim=-1), torch.zeros(2), 0.5, SAMPLE)
     gaps = pd.DataFrame({"map": ["a", "a", "b"], "predicted": [1e-4, 1e-2, 1e-3], "gap": [2e-4, 1e-2, 1.0]})
     fig = section4.preimages([circle], [1.1 * circle], torch.zeros(2), [0.3], several, gaps)
     dots = [line for line in fig.axes[2].lines if line.get_marker() == "."]

@@ -105,10 +105,14 @@ def preimages(first: Sequence, true: Sequence, centre, radii: Sequence[float], s
 
 
 class Components:
-    """The preimage of one ball at the output, all its components: `plane` (m, m, 2), and the distance at the output there, (m, m)."""
+    """The preimage of one ball at the output, all its components: `plane` (m, m, 2), and the distance at the output there, (m, m).
 
-    def __init__(self, plane, distance, centre, radius: float):
+    `sample` are points to draw with it.
+    """
+
+    def __init__(self, plane, distance, centre, radius: float, sample):
         self.plane, self.distance, self.centre, self.radius = as_array(plane), as_array(distance), as_array(centre), radius
+        self.sample = sample
 
     def labels(self) -> np.ndarray:
         """Of each point of the plane the number of its component; 0 outside, 1 for the component that holds the centre."""
@@ -121,14 +125,13 @@ class Components:
         """Draws them, and returns how many there are."""
         labels = self.labels()
         colours = np.where(labels == 1, 1.0, np.where(labels > 1, 2.0, np.nan))
-        ax.pcolormesh(
-            *np.moveaxis(self.plane, -1, 0), colours, cmap=ListedColormap([CLASSES[1], LIGHT_GREY]), vmin=1, vmax=2, rasterized=True
-        )
-        ax.plot(*self.centre, "k+", ms=7)
+        ax.pcolormesh(*np.moveaxis(self.plane, -1, 0), colours, cmap=ListedColormap([CLASSES[2], GREY]), vmin=1, vmax=2, rasterized=True)
+        scatter_classes(ax, self.sample.x, self.sample.label, 0.7, alpha=0.5, zorder=0)
+        ax.plot(*self.centre, "k+", ms=9)
         _plane_axes(ax, self.plane)
         ax.set_ylabel("")
         count = len(np.unique(labels[labels > 0]))
-        ax.set_title(f"trained: the preimage of one ball\nhas {count} components; coloured: that of +")
+        ax.set_title(f"trained: the preimage of one ball\nhas {count} components; green: that of +")
         return count
 
 
