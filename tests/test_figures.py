@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.collections import LineCollection, PathCollection, QuadMesh
 from matplotlib.colors import to_hex
 from matplotlib.quiver import Quiver
 from reference import network, points, pushforwards, spd
@@ -182,6 +182,10 @@ def test_all_components_of_a_preimage_are_found_and_that_of_the_centre_comes_fir
     assert len(np.unique(labels)) == 3 and (own[:, 0] < 0).all() and len(own) > 10
     assert ((labels > 0) == (distance <= 0.4).numpy()).all()
     assert set(np.unique(section4.Components(plane, distance, centre, 1.2, SAMPLE).labels())) == {0, 1}
+    fig, ((ax,),) = plot.figure()
+    assert section4.Components(plane, distance, centre, 0.4, SAMPLE).draw(ax) == 2
+    (mesh,) = [artist for artist in ax.collections if isinstance(artist, QuadMesh)]
+    assert np.array_equal(mesh.get_array().filled(0).reshape(labels.shape), np.minimum(labels, 2))
 
 
 def test_the_line_of_the_prediction_is_where_deviation_and_prediction_agree():
