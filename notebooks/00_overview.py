@@ -87,7 +87,9 @@ for name, caption in pictures.items():
 # | [01_introduction](01_introduction.ipynb) | 1 | the geometric view; Figure 1 from a trained network |
 # | [02_notation](02_notation.ipynb) | 2 | when a layer is a coordinate change, and when it folds |
 # | [03_ck_networks](03_ck_networks.ipynb) | 3 | Eqs. 1–7: one recursion for every order, and its limit |
-# | [04_metric](04_metric.ipynb) | 4 | Eqs. 8–13: the metric, its balls, changing dimension |
+# | [04_1_metric](04_1_metric.ipynb) | 4 | Eqs. 8–13: the metric, its balls, the line element |
+# | [04_2_data_manifold](04_2_data_manifold.ipynb) | 4 | changing dimension, better charts, near and far |
+# | [04_3_curvature](04_3_curvature.ipynb) | 4 | is the metric curved, and what does it depend on |
 # | [05_lie_groups](05_lie_groups.ipynb) | 5 | frame bundle, bundle of metrics, Eq. 14 |
 # | [06_backpropagation](06_backpropagation.ipynb) | 6 | Eq. 15 |
 # | [07_1_smoothness](07_1_smoothness.ipynb) | 7.1 | Figure 2: four networks untangle a spiral |

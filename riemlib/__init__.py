@@ -19,22 +19,22 @@ named beside it calls it.
 | Eq. 5 | many layers of order 1: dx/dl = f(x; l) | limits.solve | 03_ck_networks |
 | Eq. 6 | many layers of order 2: d²x/dl² = f(x; l) | limits.solve | 03_ck_networks |
 | Eq. 7 | the layers are a partition of [0, 1] | limits.partition | 03_ck_networks |
-| Eq. 8 | the metric at the output, Euclidean unless given | metric.geometry | 04_metric |
-| Eq. 9 | the metric of a layer from that of the next | metric.pullback_metrics | 04_metric |
-| Eq. 10 | the metric of every layer from the output's: P^T η P | metric.pullback_metrics | 04_metric |
-| Eq. 11 | the Jacobian of a layer | metric.jacobians | 04_metric |
-| Eq. 12 | the pushforward P: the product of the Jacobians, last layer leftmost | metric.pushforward | 04_metric |
+| Eq. 8 | the metric at the output, Euclidean unless given | metric.geometry | 04_1_metric |
+| Eq. 9 | the metric of a layer from that of the next | metric.pullback_metrics | 04_1_metric |
+| Eq. 10 | the metric of every layer from the output's: P^T η P | metric.pullback_metrics | 04_1_metric |
+| Eq. 11 | the Jacobian of a layer | metric.jacobians | 04_1_metric |
+| Eq. 12 | the pushforward P: the product of the Jacobians, last layer leftmost | metric.pushforward | 04_1_metric |
 | limit of Eq. 12 | the product as the layers become infinitely many | limits.path_ordered_exponential | 08_appendix |
-| Eq. 13 | the line element ds², the same at every layer | ellipsoids.squared_length | 04_metric |
+| Eq. 13 | the line element ds², the same at every layer | ellipsoids.squared_length | 04_1_metric |
 | Eq. 14 | the metric pulled back by left actions | bundles.act_on_metric | 05_lie_groups |
 | Eq. 15 | error backpropagation by right actions | bundles.backpropagate | 06_backpropagation |
 | limit of Eq. 15 | the product as the layers become infinitely many | limits.adjoint | 06_backpropagation |
-| Def. 4.2 | the pushforward of a vector | metric.pushforward | 04_metric |
-| Def. 4.3 | the pullback metric, of any map by automatic differentiation | maps.pullback_metric | 04_metric |
+| Def. 4.2 | the pushforward of a vector | metric.pushforward | 04_1_metric |
+| Def. 4.3 | the pullback metric, of any map by automatic differentiation | maps.pullback_metric | 04_1_metric |
 | Def. 5.1 | GL(d) acts on frames from the right | bundles.act_on_frame | 05_lie_groups |
 | Def. 5.2 | GL(d) acts on metrics from the left | bundles.act_on_metric | 05_lie_groups |
 | §2 | the certificate of a chart: is a layer injective? | charts.certificates | 02_notation |
-| §4 | curvature of a metric (Riemann tensor) | curvature.riemann | 04_metric |
+| §4 | curvature of a metric (Riemann tensor) | curvature.riemann | 04_3_curvature |
 | §7.1 | roughness: how sharply points change direction from layer to layer | curves.roughness | 07_1_smoothness |
 | §7.3 | gaps between neighbours on a curve, refined | curves.refined_gaps | 07_3_batch_size |
 | §7.3 | connected components at every layer | curves.components | 07_3_batch_size |
@@ -43,8 +43,8 @@ named beside it calls it.
 | Figure 3 | balls of the learned metric | companion.figures.section7.metric_balls | 07_2_metric_balls |
 | Figure 4 | batch 300 against batch 1000 | companion.figures.studies.torn_layers | 07_3_batch_size |
 | studies | networks trained under many conditions from many seeds, and measured | companion.studies.study | 07_1_smoothness |
-| verdicts | the rules that compute them from evidence; this one is for an equation | companion.rules.identity | 04_metric |
-| claims | a claim of companion/claims.toml gets its verdict | companion.notebook.decide | 04_metric |
+| verdicts | the rules that compute them from evidence; this one is for an equation | companion.rules.identity | 04_1_metric |
+| claims | a claim of companion/claims.toml gets its verdict | companion.notebook.decide | 04_1_metric |
 """
 
 from importlib import import_module

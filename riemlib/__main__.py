@@ -90,7 +90,7 @@ def parser() -> argparse.ArgumentParser:
     whole = argparse.ArgumentParser(prog="python -m riemlib", description="Runs, checks and publishes the notebooks of the paper.")
     commands = whole.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="execute the notebooks that are out of date, into build/; tracked files stay as they are")
-    run.add_argument("names", nargs="*", metavar="NAME", help="notebooks, such as 04_metric (default: all)")
+    run.add_argument("names", nargs="*", metavar="NAME", help="notebooks, such as 04_1_metric (default: all)")
     run.add_argument("--profile", choices=build.PROFILES, default="full", help="quick: few seeds (default: full)")
     run.add_argument("--jobs", type=int, default=1, metavar="N", help="notebooks at a time (default: 1)")
     run.add_argument("--build", type=Path, metavar="DIR", help="folder for the results (default: build)")

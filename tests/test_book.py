@@ -256,5 +256,5 @@ def test_search_finds_pages_offline(site, browser):
     page = browser.new_context(offline=True).new_page()
     page.goto((site / "search.html").as_uri() + "?q=pushforward")
     page.locator("#search-results li a").first.wait_for()
-    assert "04_metric.html" in " ".join(a.get_attribute("href") for a in page.locator("#search-results li a").all())
+    assert "04_1_metric.html" in " ".join(a.get_attribute("href") for a in page.locator("#search-results li a").all())
     page.context.close()

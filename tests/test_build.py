@@ -800,9 +800,9 @@ def test_the_command_archive_says_where_the_file_is(committed, monkeypatch, caps
     ("arguments", "function", "expected"),
     [
         (["run"], "run", {}),
-        (["run", "04_metric", "--jobs", "2", "--build", "b"], "run", {"build": Path("b"), "only": ["04_metric"], "jobs": 2}),
+        (["run", "04_1_metric", "--jobs", "2", "--build", "b"], "run", {"build": Path("b"), "only": ["04_1_metric"], "jobs": 2}),
         (["run", "--profile", "quick"], "run", {"profile": "quick"}),
-        (["run", "04_metric", "-p", "a=1", "--parameter", "b=x=y"], "run", {"only": ["04_metric"], "settings": ["a=1", "b=x=y"]}),
+        (["run", "04_1_metric", "-p", "a=1", "--parameter", "b=x=y"], "run", {"only": ["04_1_metric"], "settings": ["a=1", "b=x=y"]}),
         (["publish"], "publish", {}),
     ],
 )

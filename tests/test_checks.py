@@ -317,6 +317,8 @@ REFUSED = {
     ),
     "preimage of no ball": (lambda: curvature.ball_preimages(torch.sin, X, 0.0), ValueError, "radius", "0.0", "positive"),
     "preimage in space": (lambda: curvature.ball_preimages(torch.sin, points(3, 3), 1.0), ValueError, "centres", r"\(3, 3\)", r"\(n, 2\)"),
+    "bending in space": (lambda: curvature.bending(torch.sin, points(3, 3)), ValueError, "centres", r"\(3, 3\)", r"\(n, 2\)"),
+    "starts in space": (lambda: curvature.preimages(torch.sin, X[0], points(3, 3)), ValueError, "starts", r"\(3, 3\)", r"\(n, 2\)"),
     # curves
     "two layers": (lambda: curves.roughness(torch.zeros(2, 5, 2)), ValueError, "images", "2 layers", "at least 3"),
     "crossing in space": (lambda: curves.cross(torch.sin, points(3, 3), X), ValueError, "the images", r"\(3, 3\)", "points of the plane"),

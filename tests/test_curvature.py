@@ -8,7 +8,7 @@ from torch.func import vmap
 
 import riemlib as rl
 from riemlib import CkNetwork, pullback_metric, pullback_metrics
-from riemlib.curvature import ball_preimages, christoffel, gauss_equation, riemann
+from riemlib.curvature import ball_preimages, bending, christoffel, gauss_equation, preimages, riemann
 
 F64 = {"dtype": torch.float64}
 
@@ -128,6 +128,64 @@ def test_the_preimage_is_nan_beyond_a_fold():
     assert first.isfinite().all()
     assert true[0, 4].isnan().any()  # towards -1
     torch.testing.assert_close(true[0, 0], torch.tensor([math.sqrt(3), 0.0], **F64), rtol=1e-8, atol=1e-8)
+
+
+def shear(x):
+    """It has no fold, and second derivatives of 1000 in one direction."""
+    return torch.stack([x[:, 0], x[:, 1] + 500 * x[:, 0] ** 2], 1)
+
+
+def test_a_shear_bends_by_its_second_derivative_at_every_point():
+    """J⁻¹u has the first entry of u, so D²F[J⁻¹u, J⁻¹u] = (0, 1000 u₁²): at ε = 10⁻³ the ellipse is off by half of ε."""
+    x = random(4, 2)
+    torch.testing.assert_close(bending(shear, x), torch.full((4,), 1000.0, **F64), rtol=1e-10, atol=0.0)
+    first, true = ball_preimages(shear, x, 1e-3, count=16)
+    J = torch.eye(2, **F64).expand(4, 2, 2).clone()
+    J[:, 1, 0] = 1000 * x[:, 0]
+    off = ((true - first) @ J.mT).norm(dim=2).amax(1) / 1e-3
+    torch.testing.assert_close(off, torch.full((4,), 0.5, **F64), rtol=1e-6, atol=0.0)
+
+
+@pytest.mark.parametrize("step", [0.1, 1.0])
+def test_bending_predicts_how_far_a_small_ball_is_from_its_ellipse(step):
+    net = CkNetwork([2] * 6, step=step, seed=0, **F64)
+    f, x = net[:].requires_grad_(False), random(6, 2, seed=3)
+    P = rl.pushforward(net, x)
+    for share in (1e-4, 1e-3):
+        for i, bent in enumerate(bending(f, x, count=32)):
+            first, true = ball_preimages(f, x[[i]], 2 * share / float(bent), count=32)
+            off = ((true - first) @ P[i].mT).norm(dim=2).max() / (2 * share / bent)
+            assert float(off / share) == pytest.approx(1, abs=100 * share)
+
+
+def test_bending_is_zero_for_a_linear_map_and_grows_as_the_output_shrinks():
+    A = random(2, 2) + 2 * torch.eye(2, **F64)
+    assert float(bending(lambda x: x @ A.mT, random(3, 2)).max()) == 0
+    torch.testing.assert_close(bending(lambda x: shear(x) / 5, random(3, 2)), torch.full((3,), 5000.0, **F64), rtol=1e-9, atol=0.0)
+
+
+def test_all_preimages_of_a_folding_map_are_found_once():
+    """(x², y): two, at (±1, 0.3); one at the fold itself; none on the other side; only one in a box that ends before the other."""
+
+    def fold(x):
+        return torch.stack([x[:, 0] ** 2, x[:, 1]], 1)
+
+    line = torch.linspace(-2, 2, 9, **F64)
+    box = torch.cartesian_prod(line, line) + 0.01
+    found = preimages(fold, torch.tensor([1.0, 0.3], **F64), box)
+    torch.testing.assert_close(found[found[:, 0].argsort()], torch.tensor([[-1.0, 0.3], [1.0, 0.3]], **F64), rtol=0, atol=1e-9)
+    assert len(preimages(fold, torch.tensor([-1.0, 0.3], **F64), box)) == 0
+    assert len(preimages(fold, torch.tensor([1.0, 0.3], **F64), box[box[:, 0] > 0])) == 1
+
+
+def test_a_network_without_folds_has_one_preimage_and_a_random_one_finds_the_point_itself():
+    x, line = random(5, 2) / 2, torch.linspace(-2, 2, 15, **F64)
+    box = torch.cartesian_prod(line, line)
+    for step, most in ((0.05, 1), (1.0, 9)):
+        f = CkNetwork([2] * 6, step=step, seed=0, **F64)[:].requires_grad_(False)
+        for p, image in zip(x, f(x), strict=True):
+            found = preimages(f, image, box)
+            assert 1 <= len(found) <= most and float((found - p).norm(dim=1).min()) < 1e-8
 
 
 @pytest.mark.parametrize(("order", "scale", "seed"), [(2, 1.5, 3), (1, 2.0, 3)])

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import kstest
 
 import riemlib as rl
+from riemlib import data
 
 
 @given(st.integers(1, 5), st.integers(0, 60), st.floats(0, 3))
@@ -118,6 +119,15 @@ def test_polar_coordinates_lead_back_to_the_points(turns):
     if turns:  # each arm a straight line in r, the second half a turn ahead
         expected = 2 * math.pi * (turns * (r - 0.1) / 0.9 + found.label / 2)
         assert torch.allclose(angle, expected, atol=1e-9)
+
+
+@pytest.mark.parametrize(("turns", "arms"), [(1.0, 2), (1.3, 3)])
+def test_an_arm_is_a_curve_through_the_points_of_the_spiral(turns, arms):
+    sample = rl.spiral(60, turns=turns, arms=arms, positions="random", dtype=torch.float64)
+    for j in range(arms):
+        own = sample.label == j
+        assert torch.allclose(data.arm(sample.position[own], turns=turns, start=j / arms), sample.x[own], atol=1e-12)
+    assert data.arm(torch.zeros(2, 3)).shape == (2, 3, 2)
 
 
 # Random positions.

@@ -90,6 +90,7 @@ def calls():
         "riemann": lambda: curvature.riemann(lambda p: rl.pullback_metrics(plain, p)[0], x),
         "gauss_equation": lambda: curvature.gauss_equation(on_meta(widths=[2] * 3)[:], x),
         "ball_preimages": lambda: curvature.ball_preimages(on_meta(widths=[2] * 3)[:], x, 0.1),
+        "bending": lambda: curvature.bending(on_meta(widths=[2] * 3)[:], x),
         "fit": lambda: rl.fit(on_meta(**shared), sample, seeds=[0, 1], **training),
         "fit moves": lambda: rl.fit(network(widths=[2] * 4), rl.spiral(5, dtype=torch.float64), seeds=[0, 1], device="meta", **training),
     }

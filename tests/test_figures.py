@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from matplotlib.collections import LineCollection, PathCollection, PolyCollection
+from matplotlib.collections import LineCollection, PathCollection, PolyCollection, QuadMesh
 from matplotlib.colors import to_hex
 from matplotlib.quiver import Quiver
 from reference import network, points, pushforwards, spd
@@ -302,10 +302,50 @@ def test_a_field_of_ellipses_is_drawn_as_given_and_grey_where_it_is_cut():
         torch.stack(torch.meshgrid(*[torch.linspace(-1, 1, 4)] * 2, indexing="xy"), -1),
     )
     cut = torch.tensor([True, False, False, True, False])
-    ax = section4.ellipse_field(SAMPLE, outlines, cut, plane, torch.ones(4, 4), radius=RADIUS).axes[0]
+    ax = section4.ellipse_field(SAMPLE, outlines, cut, plane, torch.ones(4, 4), title="balls").axes[0]
     assert np.allclose(lengths(curves(ax), at, by_hand(NET, at)[0]), RADIUS)
     colours = [to_hex(colour) for colour in drawn(ax, LineCollection)[-1].get_colors()]
     assert [colour == section4.LIGHT_GREY for colour in colours] == cut.tolist()
+
+
+def test_all_components_of_a_preimage_are_found_and_that_of_the_centre_comes_first():
+    """The preimage of a small ball under (x², y) about (1, 0): one component about (1, 0), one about (-1, 0); of a large ball one."""
+    line = torch.linspace(-2, 2, 81).double()
+    plane = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)
+    distance = ((plane[..., 0] ** 2 - 1) ** 2 + plane[..., 1] ** 2).sqrt()
+    centre = torch.tensor([-1.0, 0.0]).double()
+    labels = section4.Components(plane, distance, centre, 0.4, SAMPLE).labels()
+    own = plane.numpy()[labels == 1]
+    assert len(np.unique(labels)) == 3 and (own[:, 0] < 0).all() and len(own) > 10
+    assert ((labels > 0) == (distance <= 0.4).numpy()).all()
+    assert set(np.unique(section4.Components(plane, distance, centre, 1.2, SAMPLE).labels())) == {0, 1}
+    fig, ((ax,),) = plot.figure()
+    assert section4.Components(plane, distance, centre, 0.4, SAMPLE).draw(ax) == 2
+    (mesh,) = [artist for artist in ax.collections if isinstance(artist, QuadMesh)]
+    assert np.array_equal(mesh.get_array().filled(0).reshape(labels.shape), np.minimum(labels, 2))
+
+
+def test_the_line_of_the_prediction_is_where_deviation_and_prediction_agree():
+    circle = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
+    plane = torch.stack(torch.meshgrid(*[torch.linspace(-1, 1, 9)] * 2, indexing="xy"), -1)
+    several = section4.Components(plane, plane.norm(dim=-1), torch.zeros(2), 0.5, SAMPLE)
+    gaps = pd.DataFrame({"map": ["a", "a", "b"], "predicted": [1e-4, 1e-2, 1e-3], "gap": [2e-4, 1e-2, 1.0]})
+    fig = section4.preimages([circle], [1.1 * circle], torch.zeros(2), [0.3], several, gaps)
+    dots = [line for line in fig.axes[2].lines if line.get_marker() == "."]
+    assert np.allclose(dots[0].get_xydata(), [[1e-4, 2e-4], [1e-2, 1e-2]]) and np.allclose(dots[1].get_xydata(), [[1e-3, 1.0]])
+    diagonal = [line.get_xydata() for line in fig.axes[2].lines if line.get_marker() == "None" and len(line.get_xydata()) == 2]
+    assert any(np.allclose(line[:, 0], line[:, 1]) for line in diagonal)
+
+
+def test_a_parallel_frame_is_drawn_in_the_direction_of_its_vectors():
+    at, frames = points(6, 2), torch.linalg.inv(rl.pushforward(NET, points(6, 2)))
+    constant = torch.eye(2).double().expand(6, 2, 2)
+    fig = section4.parallel_frames((SAMPLE, SAMPLE), at, frames, at, constant, title="a frame")
+    for ax, vectors in zip(fig.axes, (frames, constant), strict=True):
+        for a, arrows_of in enumerate(artist for artist in ax.collections if hasattr(artist, "U")):
+            v = np.stack([arrows_of.U, arrows_of.V], 1)
+            expected = (vectors[:, :, a] / vectors[:, :, a].norm(dim=1, keepdim=True)).detach().numpy()
+            assert np.allclose(v / np.linalg.norm(v, axis=1, keepdims=True), expected)
 
 
 # Sections 5 and 6.

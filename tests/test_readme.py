@@ -237,7 +237,7 @@ def test_the_commands_of_riemlib_run(small, monkeypatch, capsys):
     for name in ("run", "publish", "check"):
         monkeypatch.setattr(build, name, functools.partial(getattr(build, name), small))
     assert main(["run"]) == 0 and main(["publish"]) == 0
-    (small / "build/full/04_metric.ipynb").unlink()
+    (small / "build/full/04_1_metric.ipynb").unlink()
     for words in SHELL:
         assert main(words) == 0, words
         said = capsys.readouterr().out
@@ -270,6 +270,6 @@ def test_every_command_of_the_other_texts_exists():
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert set(re.findall(r"`make ([a-z]+)`", text)) <= targets
     for command in re.findall(r"python -m riemlib ([^`]+)`", text):
-        assert parser().parse_args(shlex.split(command.replace("NAME", "04_metric", 1)))
+        assert parser().parse_args(shlex.split(command.replace("NAME", "04_1_metric", 1)))
     named = re.findall(r"`([\w.]+(?:/[\w.]+)+)`", text) + re.findall(r"`([\w-]+\.(?:md|toml|cff|lock))`", text)
     assert not [name for name in named if not name.startswith(("build/", "notebooks/NAME")) and not (ROOT / name).exists()]

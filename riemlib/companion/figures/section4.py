@@ -1,42 +1,43 @@
-"""Figures of section 4: fields of ellipses, true preimages, lengths layer by layer, curvature, and the studies of the section's remarks."""
+"""Figures of section 4: fields of ellipses, lengths, true preimages, the remarks on dimension and charts, near and far, curvature."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import NullLocator, PercentFormatter
+from scipy.ndimage import label
 
-from ...plot import CLASSES, GREY, NETWORKS, as_array, figure, scatter_classes
+from ...plot import CLASSES, GREY, as_array, canvas, figure, scatter_classes
 from . import described
 
 LIGHT_GREY = "#999999"
 PAIRS = {"one class": CLASSES[2], "two classes": CLASSES[3]}  # the colour of a pair of points, by how many classes it comes from
 
 
-def ellipse_field(sample, outlines, cut, plane, volume, *, radius: float) -> Figure:
-    """Left: balls of one radius at grid points of the input plane. Right: the volume density √det g at every point of the plane.
+def ellipse_field(sample, outlines, cut, plane, volume, *, title: str) -> Figure:
+    """Ellipses at grid points of the input plane, over the volume density √det g.
 
     `outlines` (n, k, 2) are grey where `cut` (n,) is true. `plane` (m, m, 2) is a grid of points, `volume` (m, m) the density there.
     """
-    fig, ((left, right),) = figure(1, 2, width=8.2, height=4.1)
+    fig, ((ax,),) = figure(1, 1, width=6.4, height=5.6)
+    plane, density = as_array(plane), np.log10(as_array(volume))
+    limits = {"vmin": max(density.min(), min(-2.0, density.max() - 3)), "vmax": density.max()}
+    mesh = ax.pcolormesh(plane[..., 0], plane[..., 1], density, cmap="cividis", shading="gouraud", rasterized=True, **limits)
+    fig.colorbar(mesh, ax=ax, shrink=0.85, extend="min", label=r"volume density $\log_{10}\sqrt{\det g}$")
     colours = np.where(as_array(cut), LIGHT_GREY, "k")
-    left.add_collection(LineCollection(list(as_array(outlines)), colors=colours, linewidths=0.7))
-    plane = as_array(plane)
-    density = np.log10(as_array(volume))
-    mesh = right.pcolormesh(plane[..., 0], plane[..., 1], density, cmap="cividis", shading="gouraud", rasterized=True)
-    fig.colorbar(mesh, ax=right, shrink=0.85, label=r"$\log_{10}\sqrt{\det g}$")
-    for ax in (left, right):
-        scatter_classes(ax, sample.x, sample.label, 2.0)
-        _plane_axes(ax, plane)
-    left.set_title(f"balls of radius ds = {radius:g} (output units)")
-    right.set_title(r"volume density $\sqrt{\det g}$")
+    ax.add_collection(LineCollection(list(as_array(outlines)), colors=colours, linewidths=0.8))
+    scatter_classes(ax, sample.x, sample.label, 2.5)
+    _plane_axes(ax, plane)
+    ax.set_title(title)
     alt = (
-        f"The input plane with the two arms of the spiral. Left: {len(colours)} balls of radius {radius:g} on a grid, ellipses of very "
-        f"different shape; {int(as_array(cut).sum())} too long for the grid are cut, in grey. Right: the volume density, log10 from "
+        f"The input plane with the two arms of the spiral. {title}: {len(colours)} ellipses of very different shape, "
+        f"{int(as_array(cut).sum())} of them cut, in grey. Behind them the volume density, log10 from "
         f"{density.min():.1f} to {density.max():.1f}, with dark curves where the network folds."
     )
     return described(fig, alt)
@@ -49,11 +50,10 @@ def lengths(metric, euclidean, counts: Sequence[int], errors) -> Figure:
     """
     fig, ((left, right),) = figure(1, 2, width=8.2, height=3.1)
     layer = np.arange(len(metric))
-    left.plot(layer, metric, color=CLASSES[0], marker="o", ms=4)
-    left.plot(layer, euclidean, color=CLASSES[1], marker="s", ms=4, ls="--")
+    left.plot(layer, metric, color=CLASSES[0], marker="o", ms=4, label=r"by $g^{(l)}$")
+    left.plot(layer, euclidean, color=CLASSES[1], marker="s", ms=4, ls="--", label="Euclidean, in layer $l$")
     left.set(xlabel="layer $l$", ylabel="length of one arm", xticks=layer, ylim=(0, None))
-    left.text(layer[1], metric[1] * 0.97, r"by $g^{(l)}$", color=CLASSES[0], va="top")
-    left.text(layer[0] + 0.3, euclidean[0] * 0.8, "Euclidean, in layer $l$", color=CLASSES[1], va="top")
+    left.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     for l, values in enumerate(errors):
         right.loglog(counts, values, color=str(0.75 * l / len(errors)), lw=0.8, marker=".", ms=3)
     slope = 3 * errors[0][0] * (counts[0] / np.asarray(counts, dtype=float)) ** 2
@@ -71,42 +71,75 @@ def lengths(metric, euclidean, counts: Sequence[int], errors) -> Figure:
     return described(fig, alt)
 
 
-def preimages(first: Sequence, true: Sequence, centre, radii: Sequence[float], gaps: pd.DataFrame) -> Figure:
-    """Left: ellipse and true preimage about one point. Right: how far they differ, relative to the radius, one line per point.
+def preimages(first: Sequence, true: Sequence, centre, radii: Sequence[float], several: "Components", gaps: pd.DataFrame) -> Figure:
+    """Ellipse and true preimage of one ball; all components of the preimage of another; how far ellipses are off, against a prediction.
 
-    `first[i]`, `true[i]` (k, 2) belong to radii[i]. `gaps` has the columns network, point, radius, gap.
+    `first[i]`, `true[i]` (k, 2) belong to radii[i]. `gaps` has the columns map, predicted, gap: both over the radius.
     """
-    fig, ((left, right),) = figure(1, 2, width=8.2, height=3.9)
+    fig, ((left, middle, right),) = figure(1, 3, width=9.6, height=3.7)
     for ellipse, curve in zip(first, true, strict=True):
         left.plot(*_closed(ellipse).T, color=GREY, lw=0.9)
         left.plot(*_closed(curve).T, color=CLASSES[1], lw=1.3, ls="--")
     left.plot(*as_array(centre), "k+", ms=6)
-    left.set(xlabel="$x^1$", ylabel="$x^2$", aspect="equal")
+    left.set(xlabel="$x^1$", ylabel="$x^2$")
+    left.set_aspect("equal", adjustable="datalim")
     every = ", ".join(f"{radius:g}" for radius in radii)
-    left.set_title(f"grey: ellipse of Eq. 13; dashed: true preimage\nsmall step, $\\varepsilon$ = {every}")
-    for (name, table), colour in zip(gaps.groupby("network", sort=False), (*CLASSES[:2], LIGHT_GREY), strict=True):
-        by_point = table.pivot(index="radius", columns="point", values="gap")
-        right.loglog(by_point.index, by_point, color=colour, lw=0.5, alpha=0.6)
-        right.plot([], [], color=colour, label=name)
+    left.set_title(f"grey: ellipse of Eq. 13; dashed: true\nsmall step, $\\varepsilon$ = {every}")
+    count = several.draw(middle)
+    for (name, table), colour in zip(gaps.groupby("map", sort=False), (*CLASSES, LIGHT_GREY), strict=False):
+        right.loglog(table["predicted"], table["gap"], ".", ms=2.5, color=colour)
+        right.plot([], [], "o", ms=4, color=colour, label=name)
+    ends = np.array([1e-8, 10.0])
+    right.loglog(ends, ends, color="k", lw=0.8, zorder=0)
     right.axhline(0.1, color="k", lw=0.6, ls=":")
-    right.set(xlabel=r"radius $\varepsilon$ at the output", ylabel=r"deviation / $\varepsilon$", ylim=(1e-9, 10))
-    right.legend(loc="lower right")
-    right.set_title("deviation of the ellipse, one line per point")
-    ends = gaps.loc[gaps["radius"] == gaps["radius"].min()].groupby("network", sort=False)["gap"].median()
+    right.set(xlabel=r"$\frac{1}{2}\varepsilon\,\max_u\|D^2F[J^{-1}u, J^{-1}u]\|$", ylabel=r"deviation / $\varepsilon$")
+    right.set(xlim=ends, ylim=(1e-9, 1e4))
+    right.legend(loc="upper left", fontsize=7, handletextpad=0.1, borderaxespad=0.1)
+    right.set_title("deviation of the ellipse,\na dot for each point and radius")
     alt = (
-        "Left: ellipse of Eq. 13 and true preimage about one point for the radii "
-        f"{every}; they part as the "
-        "radius grows. Right: their deviation over the radius, which goes to zero with it. Medians at the least radius: "
-        + "; ".join(f"{name}: {gap:.1g}" for name, gap in ends.items())
-        + "."
+        f"Left: ellipse of Eq. 13 and true preimage about one point for the radii {every}; they part as the radius grows. Middle: the "
+        f"preimage of one ball by the trained network falls into {count} components in the square. Right: the deviation of the ellipse "
+        "over the radius lies on the line that the second derivative predicts, but for the control."
     )
     return described(fig, alt)
 
 
-def degenerate_directions(sample, plane, coordinate, centres, directions, *, bottleneck: int) -> Figure:
+class Components:
+    """The preimage of one ball at the output, all its components: `plane` (m, m, 2), and the distance at the output there, (m, m).
+
+    `sample` are points to draw with it.
+    """
+
+    def __init__(self, plane, distance, centre, radius: float, sample):
+        self.plane, self.distance, self.centre, self.radius = as_array(plane), as_array(distance), as_array(centre), radius
+        self.sample = sample
+
+    def labels(self) -> np.ndarray:
+        """Of each point of the plane the number of its component; 0 outside, 1 for the component that holds the centre."""
+        found = label(self.distance <= self.radius, structure=np.ones((3, 3)))[0]
+        nearest = np.square(self.plane - self.centre).sum(-1) + np.where(found > 0, 0, np.inf)
+        own = found.ravel()[nearest.argmin()] if (found > 0).any() else 0
+        return np.where(found == own, 1, np.where(found > 0, found + 1, 0)) * (found > 0)
+
+    def draw(self, ax: Axes) -> int:
+        """Draws them, and returns how many there are."""
+        labels = self.labels()
+        colours = np.where(labels == 1, 1.0, np.where(labels > 1, 2.0, np.nan))
+        ax.pcolormesh(*np.moveaxis(self.plane, -1, 0), colours, cmap=ListedColormap([CLASSES[2], GREY]), vmin=1, vmax=2, rasterized=True)
+        scatter_classes(ax, self.sample.x, self.sample.label, 0.7, alpha=0.5, zorder=0)
+        ax.plot(*self.centre, "k+", ms=9)
+        _plane_axes(ax, self.plane)
+        ax.set_ylabel("")
+        count = len(np.unique(labels[labels > 0]))
+        ax.set_title(f"trained: the preimage of one ball\nhas {count} components; green: that of +")
+        return count
+
+
+def degenerate_directions(sample, plane, coordinate, centres, directions, turning, *, bottleneck: int) -> Figure:
     """The one coordinate of a bottleneck over the input plane, and at `centres` the direction in which g is zero.
 
-    `plane` (m, m, 2); `coordinate` (m, m); `directions` (n, 2), unit vectors; `bottleneck` is the number of the layer.
+    `plane` (m, m, 2); `coordinate` (m, m); `directions` (n, 2), unit vectors; `turning` (k, 2), points of the arms whose tangent has this
+    direction; `bottleneck` is the number of the layer.
     """
     fig, ((ax,),) = figure(1, 1, width=5.4, height=4.6)
     plane = as_array(plane)
@@ -116,19 +149,22 @@ def degenerate_directions(sample, plane, coordinate, centres, directions, *, bot
     ends = np.stack([as_array(centres) - half, as_array(centres) + half], 1)
     ax.add_collection(LineCollection(list(ends), colors="w", linewidths=1.0))
     scatter_classes(ax, sample.x, sample.label, 5.0)
+    ax.plot(*as_array(turning).T, "o", ms=7, mfc="none", mec="w", mew=1.5)
     _plane_axes(ax, plane)
+    ax.set_title("rings: here an arm runs along a white line")
     alt = (
         f"The one coordinate of the bottleneck, layer {bottleneck}, as colours over the input plane with the spiral. Short "
         "white lines, the "
-        "directions in which the metric is zero, follow its level lines."
+        f"directions in which the metric is zero, follow its level lines. At {len(turning)} points, ringed, an arm runs along one."
     )
     return described(fig, alt)
 
 
 def successes(table: pd.DataFrame) -> Figure:
-    """The share of seeds at 0.0 % error for each condition, with its interval: columns condition, chart, share, low, high, count, n."""
-    fig, ((ax,),) = figure(1, 1, width=6.4, height=0.5 + 0.34 * len(table))
-    colour = np.where(table["chart"] == "cartesian", NETWORKS["C1"], CLASSES[2])
+    """The share of seeds at 0.0 % error for each condition, with its interval: columns condition, group, share, low, high, count, n."""
+    fig, ((ax,),) = figure(1, 1, width=6.8, height=0.6 + 0.32 * len(table))
+    groups = list(table["group"].unique())
+    colour = [CLASSES[groups.index(group)] for group in table["group"]]
     y = np.arange(len(table))
     ax.hlines(y, table["low"], table["high"], colors=colour, lw=2)
     ax.scatter(table["share"], y, s=36, c=colour, linewidths=0, zorder=3)
@@ -144,80 +180,111 @@ def successes(table: pd.DataFrame) -> Figure:
     return described(fig, alt)
 
 
-def embedding_quality(table: pd.DataFrame) -> Figure:
-    """Embeddings by their neighbourhoods. Left: accuracy of a linear classifier. Right: how well a coordinate orders each arm.
+def embedding_quality(table: pd.DataFrame, spectra) -> Figure:
+    """Embeddings by their neighbourhoods. Left: the least eigenvalues. Right: accuracy of a linear classifier, and order along each arm.
 
-    `table` has the columns components, neighbours, accuracy, correlation, crossing (a neighbourhood reaches the other arm).
+    `table` has the columns neighbours, accuracy, correlation, arms (whether the pieces of the graph are the arms); `spectra`
+    (rows, eigenvalues). The embedding of three components ends between the fourth and the fifth eigenvalue.
     """
-    fig, ((left, right),) = figure(1, 2, width=8.2, height=3.2, sharex=True)
-    sizes = sorted(table["neighbours"].unique())
-    crossing = table.loc[table["crossing"], "neighbours"]
-    handles = []
-    for ax, column in ((left, "accuracy"), (right, "correlation")):
-        if len(crossing):
-            ax.axvspan(crossing.min(), crossing.max(), color="#eeeeee", zorder=0)
-        styles = zip(CLASSES, ("-", "--"), (6, 3), strict=False)  # two curves that coincide in places
-        for (count, values), (colour, style, size) in zip(table.groupby("components"), styles, strict=False):
-            label = f"{count} component{'s' * (count > 1)}"
-            handles += ax.plot("neighbours", column, style, data=values, color=colour, marker="o", ms=size, label=label)
-        ax.set(xscale="log", xlabel="neighbours $k$", ylim=(-0.05, 1.05))
-        ax.set_xticks(sizes[::2], [str(size) for size in sizes[::2]])
-        ax.minorticks_off()
-    left.set_ylabel("accuracy of a linear classifier")
-    right.set_ylabel("rank correlation with position")
-    shaded = Patch(color="#eeeeee", label="a neighbourhood reaches the other arm")
-    fig.legend(handles=[*handles[: len(handles) // 2], shaded], loc="outside upper center", ncols=3)
-    best = table.groupby("components")[["accuracy", "correlation"]].max()
-    alt = (
-        "Embeddings by the number of neighbours. Left: accuracy of a linear classifier. Right: rank correlation with the "
-        "position on the arm. "
-        + " ".join(f"Best with {row.Index} components: {row.accuracy:.2f} and {row.correlation:.2f}." for row in best.itertuples())
-        + " Shaded: neighbourhoods that reach the other arm."
-    )
+    fig, ((left, right),) = figure(1, 2, width=8.6, height=3.5, sharex=True)
+    sizes = list(table["neighbours"])
+    values = np.maximum(as_array(spectra), 1e-17)
+    shades = ("#bbbbbb", "#bbbbbb", CLASSES[0], CLASSES[0], CLASSES[1], CLASSES[1])
+    for i, (line, colour) in enumerate(zip(values.T, shades, strict=False)):
+        left.semilogy(sizes, line, marker="os^Dv<"[i], ms=4, color=colour, lw=0.9, label=f"$\\lambda_{i + 1}$")
+    left.set(ylabel="least eigenvalues", xlabel="neighbours $k$")
+    left.set_ylim(3e-18, 1e-1)
+    left.legend(ncols=3, loc="upper left", fontsize=7)
+    for column, colour, size, label_ in (("accuracy", "k", 6, "accuracy of a linear classifier"), ("correlation", CLASSES[2], 4, "order")):
+        right.plot(sizes, table[column], marker="o", ms=size, color=colour, label=label_)
+    right.set(xscale="log", xlabel="neighbours $k$", ylim=(-0.05, 1.05))
+    for ax in (left, right):
+        ax.set_xticks(sizes, [str(size) for size in sizes], fontsize=7)
+        ax.minorticks_off() if ax is right else ax.xaxis.set_minor_locator(NullLocator())
+        for place, good in zip(sizes, table["arms"], strict=True):
+            if not good:
+                ax.axvline(place, color="#eeeeee", lw=9, zorder=0)
+    handles = [*right.get_legend_handles_labels()[0], Patch(color="#eeeeee")]
+    names = ["accuracy of a linear classifier", "rank correlation with the position", "the graph's pieces are not the two arms"]
+    fig.legend(handles, names, loc="outside upper center", ncols=3)
+    rows = "; ".join(f"k = {row.neighbours}: {row.accuracy:.2f} and {row.correlation:.2f}" for row in table.itertuples())
+    alt = f"Left: the least eigenvalues by the number of neighbours. Right: accuracy and order along the arms. {rows}."
     return described(fig, alt)
 
 
-def near_far(within, across, ratios: pd.DataFrame) -> Figure:
-    """Left: distance in the input and at the output, for pairs of points in one network. Right: one dot per network.
+def near_far(chords: Sequence, paths: Sequence, effects: pd.DataFrame, *, title: str) -> Figure:
+    """Pairs of one network: chord and path against the distance in the input. Right: one dot per network.
 
-    `within`, `across` (pairs, 2) hold the distances of pairs of one class and of two classes. `ratios` has the columns state, pairs and
-    value, the median log2 ratio over the pairs.
+    `chords`, `paths`: two of (pairs, 2) each, of one class and of two. `effects` has the columns state and value, the log2 ratio at matched
+    distance.
     """
-    fig, ((left, right),) = figure(1, 2, width=8.2, height=3.6)
-    for distances, (name, colour) in zip((within, across), PAIRS.items(), strict=True):
-        left.scatter(*as_array(distances).T, s=2, color=colour, linewidths=0, alpha=0.5, rasterized=True)
-        left.plot([], [], "o", color=colour, ms=4, label=name)
-    left.set(xlabel="distance in the input", ylabel="distance at the output", xlim=(0, None), ylim=(0, None))
-    left.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+    fig, ((first, second, right),) = figure(1, 3, width=9.6, height=3.6, gridspec_kw={"width_ratios": (1, 1, 0.8)})
+    for ax, panel, name in ((first, chords, "chord at the output"), (second, paths, "shortest path found, in $g$")):
+        for distances, (pair, colour) in zip(panel, PAIRS.items(), strict=True):
+            ax.scatter(*as_array(distances).T, s=2, color=colour, linewidths=0, alpha=0.5, rasterized=True)
+            ax.plot([], [], "o", color=colour, ms=4, label=pair)
+        ax.set(xlabel="distance in the input", ylabel=name, xlim=(0, None), ylim=(0, None))
+    second.set_ylim(first.get_ylim() if first.get_ylim()[1] > second.get_ylim()[1] else second.get_ylim())
+    first.set_ylim(second.get_ylim())
+    first.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+    second.set_title(title, fontsize=8)
     labels = []
-    for place, ((state, pairs), values) in enumerate(ratios.groupby(["state", "pairs"], sort=False)["value"]):
-        jitter = np.random.default_rng(0).uniform(-0.18, 0.18, len(values))
-        right.scatter(place + jitter, values, s=5, color=PAIRS[pairs.split(",")[0]], linewidths=0)
-        right.plot([place - 0.3, place + 0.3], [values.median()] * 2, color="k", lw=1.5)
-        labels.append(f"{pairs}\n{state}")
+    for place, (state, values) in enumerate(effects.groupby("state", sort=False)["value"]):
+        jitter = np.random.default_rng(0).uniform(-0.25, 0.25, len(values))
+        right.scatter(place + jitter, values, s=5, color=PAIRS["two classes"], linewidths=0, alpha=0.6)
+        right.plot([place - 0.35, place + 0.35], [values.median()] * 2, color="k", lw=1.5)
+        labels.append(state)
     right.axhline(0, color=GREY, lw=0.7, ls=":")
-    right.set_xticks(range(len(labels)), labels, fontsize=7)
-    right.set_ylabel("median log₂ of learned / input distance,\nrelative to the median pair")
-    middles = ratios.groupby(["state", "pairs"], sort=False)["value"].median()
+    right.set_xticks(range(len(labels)), labels)
+    right.set_xlim(-0.6, len(labels) - 0.4)
+    right.set_ylabel("two classes over one class, log₂,\nat the same distance in the input")
+    middles = effects.groupby("state", sort=False)["value"].median()
     alt = (
-        "Left: distance at the output against distance in the input, for pairs of one class and of two classes. Right: log2 "
-        "ratio of learned "
-        "to input distance, a dot for each network. Medians: "
-        + "; ".join(f"{pairs} {state}: {value:.1f}" for (state, pairs), value in middles.items())
-        + "."
+        "Left and middle: chord at the output and shortest path in the learned metric against distance in the input, for pairs of one "
+        f"class and of two, in one network ({title}). Right: how much farther apart two classes are than one at the same input distance, a "
+        f"dot for each network. Medians: {'; '.join(f'{state} {value:.2f}' for state, value in middles.items())}."
     )
     return described(fig, alt)
 
 
-def curvature(plane, gaussian, *, title: str) -> Figure:
-    """The Gaussian curvature over the input plane: `plane` (m, m, 2), `gaussian` (m, m)."""
-    fig, ((ax,),) = figure(1, 1, width=4.6, height=3.8)
-    plane, gaussian = as_array(plane), as_array(gaussian)
-    top = np.abs(gaussian).max()
-    mesh = ax.pcolormesh(plane[..., 0], plane[..., 1], gaussian, cmap="PuOr", vmin=-top, vmax=top, shading="gouraud", rasterized=True)
-    fig.colorbar(mesh, ax=ax, shrink=0.85, label="Gaussian curvature $K$ (output units$^{-2}$)")
-    ax.set(xlabel="$x^1$", ylabel="$x^2$", aspect="equal", title=title)
-    alt = f"Gaussian curvature over the input plane, {title}: from {gaussian.min():.2g} to {gaussian.max():.2g}."
+def curved_surface(image, gaussian, *, title: str) -> Figure:
+    """The image of the plane in three dimensions, coloured by its Gaussian curvature: `image` (m, m, 3), `gaussian` (m, m)."""
+    fig = canvas(5.6, 4.4)
+    ax = fig.add_subplot(projection="3d")
+    image, gaussian = as_array(image), as_array(gaussian)
+    top = np.quantile(np.abs(gaussian), 0.98)
+    colours = ScalarMappable(Normalize(-top, top), "PuOr")
+    ax.plot_surface(
+        *np.moveaxis(image, -1, 0), facecolors=colours.to_rgba(gaussian), rstride=1, cstride=1, shade=False, linewidth=0, antialiased=False
+    )
+    fig.colorbar(colours, ax=ax, shrink=0.7, pad=0.12, label="Gaussian curvature $K$ (output units$^{-2}$)", extend="both")
+    ax.set(xlabel="$y^1$", ylabel="$y^2$", zlabel="$y^3$", title=title)
+    ax.tick_params(labelsize=6)
+    alt = (
+        f"The image of a square in three dimensions, {title}, coloured by Gaussian curvature: {gaussian.min():.2g} to {gaussian.max():.2g}."
+    )
+    return described(fig, alt)
+
+
+def parallel_frames(sample, at, frames, images, image_frames, *, title: str) -> Figure:
+    """A parallel frame in the input plane, and its image, the constant frame at the output.
+
+    `at`, `images` (n, 2); `frames`, `image_frames` (n, 2, 2), vectors in columns. In the input each vector is drawn with one length.
+    """
+    fig, axes = figure(1, 2, width=8.6, height=4.0)
+    x, y = sample
+    for ax, points, where, vectors in zip(axes[0], (x, y), (at, images), (frames, image_frames), strict=True):
+        where, vectors = as_array(where), as_array(vectors)
+        scatter_classes(ax, points.x, points.label, 2.0)
+        size = 0.055 * np.ptp(as_array(points.x), axis=0).max()
+        for a, colour in enumerate((CLASSES[2], "k")):
+            v = vectors[:, :, a]
+            v = size * v / np.linalg.norm(v, axis=1, keepdims=True)
+            ax.quiver(*where.T, *v.T, color=colour, angles="xy", scale_units="xy", scale=1, width=0.005)
+        ax.set_aspect("equal", adjustable="datalim")
+    axes[0, 0].set(xlabel="$x^1$", ylabel="$x^2$", title=f"{title},\neach vector drawn with one length")
+    axes[0, 1].set(xlabel="$y^1$", ylabel="$y^2$", title="the same frame at the output\n(green: first vector, black: second)")
+    alt = f"{title}: {len(as_array(at))} points of the spiral with two arrows each. At the output all frames are the same."
     return described(fig, alt)
 
 
