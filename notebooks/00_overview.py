@@ -132,3 +132,8 @@ coordinates, metrics = geometry.x, geometry.g  # Eqs. 1-4 and 8-10
 length = rl.squared_length(metrics[0], 0.01 * sample.x).sqrt()  # Eq. 13
 ball = geometry.balls(radius=0.1)[0]  # semi-axes and directions
 assert len(coordinates) == len(metrics) == 6 and ball.axes.shape == sample.x.shape and length.shape == (200,)
+
+# %%
+from riemlib.companion.references import references
+
+references()

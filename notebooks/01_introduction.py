@@ -163,4 +163,9 @@ play(chain_at, layer=(1, 9), epsilon=(0.01, 0.15, 0.01), point=(0, half - 1))
 # it pulls back. §4 measures both statements.
 
 # %%
+from riemlib.companion.references import references
+
+references(roweis_saul="Locally Linear Embedding")
+
+# %%
 notebook.closing(seeds=f"0 to {seeds - 1}", drawn={"Figure 1": drawn})

@@ -587,4 +587,13 @@ for step, net in wide.items():
     print(f"step {step}: {sum(charts.certificates(net))} of 10 layers certified; closest approach {approach:.0f} steps")
 
 # %%
+from riemlib.companion.references import references
+
+references(
+    fiedler_ptak="matrices with positive principal minors (P-matrices)",
+    samelson="the bijectivity of piecewise linear maps by such matrices",
+    puthawala="ReLU layers that are injective on the whole space",
+)
+
+# %%
 notebook.closing(seed=seed)

@@ -421,7 +421,7 @@ for start, each in falls.items():
 # %% tags=["nbval-check-output"]
 on_path, own = falls["one path"], closer["independent layers"]
 no_path = "trained from independent layers, d falls by less than a factor of 2"
-record = contrasts.primary(on_path, updates=updates) | {
+record = power.primary(on_path, updates=updates) | {
     "power at a factor of 4": power.power(on_path, 2 * on_path.delta),
     "secondary: independent layers": falls["independent layers"].plain,
     "secondary: one path, Δl = 10/L": fall(ten_d, shallow, trained_depths[2]).plain,
@@ -522,7 +522,7 @@ base = contrasts.all_of(**by_width)
 notebook.decide(
     "weight-sharing-cheap",
     specifications.decide(base),
-    contrasts.primary(base, updates=updates)
+    power.primary(base, updates=updates)
     | {
         "reads, at each width": {name: part.reading for name, part in by_width.items()},
         "secondary: against one layer of its own, with as many parameters": matched,
@@ -622,6 +622,17 @@ for a, each in drawn.items():
     order = limits.order_of_convergence([1 / depth for depth in depths], spread, next_term=False)
     print(f"steps of L^-{a:g}: the spread falls with order {order.value:.2f} [{order.low:.2f}, {order.high:.2f}]")
     assert abs(order.value - (a - 0.5)) < 0.1
+
+# %%
+from riemlib.companion.references import references
+
+references(
+    he="residual networks",
+    chen="residual networks as differential equations",
+    cohen="how weights of trained deep networks scale with the depth",
+    marion="which initial weights have a limit",
+    glorot_bengio="the initial weights",
+)
 
 # %%
 notebook.closing(seed=seed)

@@ -501,4 +501,9 @@ notebook.decide(
 # are within $\varepsilon$ of the centre's image. [§7.2](07_2_metric_balls.ipynb) draws both.
 
 # %%
+from riemlib.companion.references import references
+
+references(benfenati_marta="pulled-back metrics that are degenerate")
+
+# %%
 notebook.closing({"the ellipses": drawn}, seed=seed, seeds=seeds, updates=updates)

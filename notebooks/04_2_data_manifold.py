@@ -48,7 +48,7 @@ from sklearn.linear_model import LogisticRegression
 from torch.func import jacfwd, jvp, vmap
 
 import riemlib as rl
-from riemlib.companion import contrasts, embedding, notebook, rules, specifications
+from riemlib.companion import contrasts, embedding, notebook, power, rules, specifications
 from riemlib.companion.figures import save, section4
 from riemlib.companion.pairs import Pairs, PlaneGraph, exchanged, matched_difference
 from riemlib.companion.statistics import labelled, relative_error, shares
@@ -241,7 +241,7 @@ notebook.decide(
     "polar-easy",
     specifications.decide(polar),
     {
-        **contrasts.primary(polar, updates=updates),
+        **power.primary(polar, updates=updates),
         "largest difference that is possible": f"{100 * (1 - np.nanmean(solved_under(plain))):.0f} points",
         "secondary, the unwound chart − Cartesian": unwound.plain,
         "secondary, a linear classifier on the unwound points": straight,
@@ -257,7 +257,7 @@ secondary = {f"secondary, {kind}": {n: more_solved(c, plain, n).plain for n, c i
 notebook.decide(
     "width-easier",
     specifications.decide(widest),
-    {**contrasts.primary(widest, updates=updates), **secondary, **success},
+    {**power.primary(widest, updates=updates), **secondary, **success},
     protocol=f"{seeds} seeds, order 1, input padded with zeros; primary at depth {depth}, control with about as many "
     "parameters as width 2; success is 0.0 % error",
 )
@@ -415,6 +415,11 @@ notebook.decide(
 # The record counts the untrained networks that show the statement as well. So existence alone says little about
 # training. The secondary line does: there pairs are compared at the same distance in the input, and with the same
 # network before training.
+
+# %%
+from riemlib.companion.references import references
+
+references(roweis_saul="Locally Linear Embedding", newcombe="the interval of a difference of paired shares")
 
 # %%
 notebook.closing({"near and far": learnt.typical_seed}, seed=seed, seeds=seeds, updates=updates)

@@ -280,4 +280,9 @@ def balls_by(output="Euclidean", stretch=1.0, epsilon=0.05):
 play(balls_by, output=["Euclidean", "centred logits"], stretch=(1.0, 5.0, 0.5), epsilon=(0.01, 0.2, 0.01))
 
 # %%
+from riemlib.companion.references import references
+
+references(benfenati_marta="pulled-back metrics that are degenerate")
+
+# %%
 notebook.closing({"the frame": drawn}, seed=seed, seeds=seeds, updates=updates)

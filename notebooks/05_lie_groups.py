@@ -520,4 +520,9 @@ notebook.decide(
 )
 
 # %%
+from riemlib.companion.references import references
+
+references()
+
+# %%
 notebook.closing(seed=seed, drawn={"the carried frames": drawn})

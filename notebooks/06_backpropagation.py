@@ -372,4 +372,9 @@ notebook.decide(
 )
 
 # %%
+from riemlib.companion.references import references
+
+references()
+
+# %%
 notebook.closing(seed=seed)

@@ -50,7 +50,7 @@ import torch
 
 import riemlib as rl
 from riemlib import curves
-from riemlib.companion import contrasts, figures, multiverse, notebook, smoothness, statistics
+from riemlib.companion import contrasts, figures, multiverse, notebook, power, smoothness, statistics
 from riemlib.companion.figures import section7
 from riemlib.companion.figures import studies as draw
 from riemlib.companion.specifications import decide, existence, specifications
@@ -198,7 +198,7 @@ notebook.decide(
     "zero-error-typical",
     decide(usually, each_kind),
     {
-        **contrasts.primary(usually, updates=updates),
+        **power.primary(usually, updates=updates),
         "each kind": {name: part.reading for name, part in usually.parts.items()},
         "settings of the multiverse that read so": readings.T.to_dict(),
         "seeds from which all four reach it": f"{every.groupby('seed')['solved'].all().sum()} of {many}",
@@ -290,7 +290,7 @@ notebook.decide(
     "smoother-layers",
     decide(smoother, specs),
     {
-        **contrasts.primary(smoother, updates=updates, specifications=specs),
+        **power.primary(smoother, updates=updates, specifications=specs),
         **beside[0],
         **beside[1],
         "median roughness": trained["roughness"].groupby("network", sort=False)["value"].median().to_dict(),
@@ -429,7 +429,7 @@ notebook.decide(
     "flattened-output",
     decide(straight),
     {
-        **contrasts.primary(straight, updates=updates),
+        **power.primary(straight, updates=updates),
         **smoothness.other_readings(trained, "C1"),
         "secondary: separable, points on the right side of a line": right,
         **{f"secondary: straight, {name}": smoothness.straighter(trained, name).plain for name in ("C0", "C2")},
@@ -438,6 +438,11 @@ notebook.decide(
     },
     protocol="Primary: logarithm of chord over length (mean of the arms), output less input, same network, C1.",
 )
+
+# %%
+from riemlib.companion.references import references
+
+references(glorot_bengio="the initial weights", kingma_ba="Adam", hodges_lehmann="the shift of paired values")
 
 # %%
 drawn = {f"Figure 2, {kind.network}": trained.trained(kind).typical_seed for kind in kinds if kind.network in panels}

@@ -42,7 +42,7 @@ import torch
 
 import riemlib as rl
 from riemlib import bundles, charts, curves, limits, plot
-from riemlib.companion import contrasts, notebook, rules, statistics
+from riemlib.companion import contrasts, notebook, power, rules, statistics
 from riemlib.companion.figures import save, section7
 
 notebook.opening("§7.2 The metric", device=device, time="about a minute")
@@ -362,13 +362,18 @@ notebook.decide(
         when="where the weights are samples of a Lipschitz path in l and the step is explicit",
         otherwise=f"trained at step 1, L = {depths[0]} to {depths[-1]}, the jumps fall with an order below 1.5",
     ),
-    contrasts.primary(base, updates=updates)
+    power.primary(base, updates=updates)
     | {f"on a path, order of {column}": found for column, found in paths.items()}
     | {f"controls, order of {column}": found for column, found in control.items()}
     | secondary,
     protocol="size ‖h − 1‖ and jump ‖h_{l+1} − h_l‖: Frobenius norms, root mean square over layers and 100 points. "
     "Paths: smooth random fields, order 1 by automatic differentiation. Trained: step 1, order between the end depths.",
 )
+
+# %%
+from riemlib.companion.references import references
+
+references(benfenati_marta="pulled-back metrics that are degenerate")
 
 # %%
 notebook.closing(seeds=f"0 to {seeds - 1}", drawn={f"Figure 3, {rule}": seed for rule, seed in chosen.items()})

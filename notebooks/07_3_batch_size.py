@@ -48,7 +48,7 @@ import torch
 
 import riemlib as rl
 from riemlib import curves
-from riemlib.companion import contrasts, figures, multiverse, notebook, rules, samples, specifications, statistics
+from riemlib.companion import contrasts, figures, multiverse, notebook, power, rules, samples, specifications, statistics
 from riemlib.companion.changes import Changes, told
 from riemlib.companion.figures import protocol, section7
 from riemlib.companion.figures import studies as draw
@@ -292,7 +292,7 @@ notebook.decide(
     "batch-connectedness",
     replace(found, reason=f"{found.reason}; in pieces at some layer: {seen}"),
     {
-        **contrasts.primary(connected, updates=updates, specifications=tearing),
+        **power.primary(connected, updates=updates, specifications=tearing),
         **{f"C1 networks in pieces at 5 %, {name}": each for name, each in look.items()},
         **{name: told(each) for name, each in others.items()},
         "gap over mean gap instead of diameter": told(networks.against("gap ratio", small, large, than="batch 1000")),
@@ -345,7 +345,7 @@ notebook.decide(
     "batch-cause",
     specifications.decide(cause),
     {
-        **contrasts.primary(cause, updates=updates),
+        **power.primary(cause, updates=updates),
         "median gap over diameter, batch of points": middle,
         **{name: told(each) for name, each in causes.items()},
     },
@@ -391,7 +391,7 @@ notebook.decide(
     "batch-dimension",
     specifications.decide(steeper[primary]),
     {
-        **contrasts.primary(steeper[primary], updates=updates),
+        **power.primary(steeper[primary], updates=updates),
         **{f"batch 300 to batch 1000, {name}": told(each) for name, each in by_dimension.items()},
         **{f"growth, {name}": told(each) for name, each in steeper.items() if name != primary},
         "at 0.0 % error with batch 300, batch 1000": success,
@@ -470,7 +470,7 @@ notebook.decide(
     "batch-complexity",
     specifications.decide(simpler, bending),
     {
-        **contrasts.primary(simpler, updates=updates, specifications=bending),
+        **power.primary(simpler, updates=updates, specifications=bending),
         **{name: told(each) for name, each in others.items()},
         "untrained C1 networks, median roughness": nulls["roughness"]["C1"],
         **{f"noisy spiral, median {measure}, by batch": each for measure, each in errors.items()},
@@ -505,6 +505,11 @@ mirror.rename_axis("positions").style.format("{:.0e}").format("{:.0%}", subset=[
 #
 # It shows two runs. Where a picture of points falls apart, neighbouring points have been drawn far apart compared with the size of the picture. This
 # says nothing about the topology of the map, which cannot change. Whether the batch is the cause is decided by the records above.
+
+# %%
+from riemlib.companion.references import references
+
+references(kingma_ba="Adam", hodges_lehmann="the shift of paired values")
 
 # %%
 notebook.closing(seeds=f"0 to {seeds - 1}", drawn={"Figure 4, median pair": drawn, "Figure 4, most torn pair": most})

@@ -465,4 +465,9 @@ print("with the factors exchanged it is off by more than", rules.order_of_magnit
 assert cocycle < 1e-12 and swapped > 1e-3
 
 # %%
+from riemlib.companion.references import references
+
+references(cohen="how weights of trained deep networks scale with the depth")
+
+# %%
 notebook.closing(seed=seed)

@@ -58,3 +58,8 @@ HTML(ledger.errata(claims))
 # | Def. 4.3 | the pullback of a metric is a metric | that holds for immersions; where $P$ has rank below $d_0$, $g$ is only positive semi-definite |
 # | §5 | the fibre as a product of cospaces | the tensor product: symmetric positive forms |
 # | Figure 2, §7.1 | the layers at which the classes pass: 3, 4, 5 in one place, 4, 5, 6 in the other | one of the two |
+
+# %%
+from riemlib.companion.references import references
+
+references()

@@ -248,4 +248,14 @@ again
 assert again["solved"].abs().mean() < 0.1 and again["log_roughness"].abs().median() < 0.1
 
 # %%
+from riemlib.companion.references import references
+
+references(
+    wilson="the interval of a share",
+    newcombe="the interval of a difference of paired shares",
+    hodges_lehmann="the shift of paired values",
+    simonsohn="specification curves",
+)
+
+# %%
 notebook.closing(seed=seed)

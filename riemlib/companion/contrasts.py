@@ -313,7 +313,7 @@ def _sentence(say: tuple[str, str], sizes: tuple[Callable, Callable], unit: str 
         value, low, high = (sizes[opposite](end) for end in ends)
         if unit:
             digits = 0 if abs(value) >= 10 or high - low >= 10 else 1
-            value, low, high = (f"{each + 0.0:.{digits}f}" for each in (value, low, high))
+            value, low, high = (f"{round(each, digits) + 0.0:.{digits}f}" for each in (value, low, high))
         else:
             value, low, high = (show(each) for each in (value, low, high))
         return f"{say[opposite].format(value + unit)} [{low}, {high}]"

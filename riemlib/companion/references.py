@@ -20,13 +20,13 @@ class Work:
 
 
 WORKS = {
-    "hauser-ray": Work(
+    "hauser_ray": Work(
         "M. Hauser and A. Ray",
         2017,
         "Principles of Riemannian geometry in neural networks",
         "Advances in Neural Information Processing Systems 30, 2807–2816",
     ),
-    "benfenati-marta": Work(
+    "benfenati_marta": Work(
         "A. Benfenati and A. Marta",
         2023,
         "A singular Riemannian geometry approach to deep neural networks I: theoretical foundations",
@@ -44,13 +44,13 @@ WORKS = {
         "Scaling properties of deep residual networks",
         "Proceedings of the 38th International Conference on Machine Learning",
     ),
-    "fiedler-ptak": Work(
+    "fiedler_ptak": Work(
         "M. Fiedler and V. Pták",
         1962,
         "On matrices with non-positive off-diagonal elements and positive principal minors",
         "Czechoslovak Mathematical Journal 12, 382–400",
     ),
-    "glorot-bengio": Work(
+    "glorot_bengio": Work(
         "X. Glorot and Y. Bengio",
         2010,
         "Understanding the difficulty of training deep feedforward neural networks",
@@ -62,13 +62,13 @@ WORKS = {
         "Deep residual learning for image recognition",
         "IEEE Conference on Computer Vision and Pattern Recognition, 770–778",
     ),
-    "hodges-lehmann": Work(
+    "hodges_lehmann": Work(
         "J. L. Hodges and E. L. Lehmann",
         1963,
         "Estimates of location based on rank tests",
         "Annals of Mathematical Statistics 34, 598–611",
     ),
-    "kingma-ba": Work(
+    "kingma_ba": Work(
         "D. P. Kingma and J. Ba", 2015, "Adam: a method for stochastic optimization", "International Conference on Learning Representations"
     ),
     "marion": Work(
@@ -89,7 +89,7 @@ WORKS = {
         "Globally injective ReLU networks",
         "Journal of Machine Learning Research 23 (105), 1–55",
     ),
-    "roweis-saul": Work(
+    "roweis_saul": Work(
         "S. T. Roweis and L. K. Saul", 2000, "Nonlinear dimensionality reduction by locally linear embedding", "Science 290, 2323–2326"
     ),
     "samelson": Work(
@@ -110,7 +110,10 @@ WORKS = {
 }
 
 
-def references(*names: str) -> HTML:
-    """The list of these works, by name, with the paper itself first. Errors: KeyError for a name that is not in `WORKS`."""
-    works = [WORKS["hauser-ray"], *(WORKS[name] for name in sorted(names))]
-    return HTML("<ul>" + "".join(f"<li>{escape(str(work))}</li>" for work in dict.fromkeys(works)) + "</ul>")
+def references(**why: str) -> HTML:
+    """The paper, and the works that are named, each with why a reader may want it, in the order of their names.
+
+    Errors: KeyError for a name that is not in `WORKS`.
+    """
+    works = [(WORKS["hauser_ray"], "the paper"), *((WORKS[name], why[name]) for name in sorted(why))]
+    return HTML("<b>References</b><ul>" + "".join(f"<li>{escape(f'{work} For: {reason}.')}</li>" for work, reason in works) + "</ul>")

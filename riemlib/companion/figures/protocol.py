@@ -17,6 +17,7 @@ from . import described, listed
 #: How a specification reads: its colour, and what it is called in the legend
 READINGS = {"for": "#0072B2", "against": "#D55E00", "absent": "k", "silent": "#b5b5b5"}
 CALLED = {"for": "for: as the paper says", "against": "against: the opposite", "absent": "absent: no effect", "silent": "silent"}
+NARROW, FINE = 4, (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2, 2.5)  #: ticks where the axis spans less than a factor of 4
 FACTORS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 
 
@@ -96,7 +97,8 @@ def _panels(title: str):
 
 def _factors(ax, low: float, high: float) -> None:
     """Ticks of a logarithmic axis at factors that are read without computing."""
-    ax.yaxis.set_major_locator(FixedLocator(FACTORS))
+    ticks = FACTORS if high / low > NARROW else FINE
+    ax.yaxis.set_major_locator(FixedLocator(ticks))
     ax.yaxis.set_major_formatter(lambda value, _: f"× {value:g}")
     ax.yaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_minor_formatter(NullFormatter())
