@@ -289,9 +289,10 @@ def embedding_of_arms(k):
     near = embedding.neighbourhoods(cloud, k)
     piece = embedding.pieces(near)
     arms = piece.max() == 1 and len(set(zip(piece, label, strict=True))) == 2
-    found = embedding.charts(embedding.embedded(cloud, k, 3), label, position)
-    row = {"neighbours": k, "arms": bool(arms), **asdict(found), "found": found.found}
-    return embedding.spectrum(cloud, near), row
+    values, found = embedding.spectrum(cloud, near), embedding.charts(embedding.embedded(cloud, k, 3), label, position)
+    defined = embedding.is_defined(values)
+    measured = {name: value if defined else np.nan for name, value in asdict(found).items()}
+    return values, {"neighbours": k, "arms": bool(arms), **measured, "found": defined and found.found}
 
 
 spectra, quality = zip(*map(embedding_of_arms, neighbours), strict=True)

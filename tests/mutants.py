@@ -239,6 +239,10 @@ MUTANTS = {
         'as_array(cut), "k", LIGHT_GREY',
         "figures",
     ),
+    "a chord where a path is near": ("companion.pairs", "(paths <= chords.quantile(0.25))", "(chords <= chords.quantile(0.25))", "pairs"),
+    "an edge as the straight line": ("companion.pairs", ".norm(dim=2).sum(0)", ".sum(0).norm(dim=1)", "pairs"),
+    "bending along u": ("curvature", "v = torch.linalg.solve(jacfwd(single)(p), u.mT)", "v = u.mT", "curvature"),
+    "a chart of one arm is enough": ("companion.embedding", "min(correlations)", "max(correlations)", "embedding"),
     # Rules and statistics
     "a cost of just the margin is small": ("companion.rules", "if low > -margin:", "if low >= -margin:", "rules"),
     "a cost of just the margin is large": ("companion.rules", "if high < -margin:", "if high <= -margin:", "rules"),

@@ -35,6 +35,15 @@ def test_each_piece_of_the_graph_gives_an_eigenvalue_of_zero():
     assert embedding.pieces(embedding.neighbourhoods(lonely, 6)).max() == 2
 
 
+def test_an_embedding_is_defined_where_it_ends_in_a_gap_and_two_eigenvalues_are_zero():
+    assert embedding.is_defined(np.array([0, 1e-17, 1e-9, 1.1e-9, 1e-6, 1e-5]))
+    assert not embedding.is_defined(np.array([0, 1e-17, 3e-16, 1e-9, 1e-6, 1e-5]))  # three pieces
+    assert not embedding.is_defined(np.array([0, 1e-17, 1e-9, 1e-6, 1e-6 + 1e-15, 1e-5]))  # inside a pair
+    assert embedding.is_defined(embedding.spectrum(X, embedding.neighbourhoods(X, 6)))
+    three = np.concatenate([X, X[:160] / 9 + 50])
+    assert not embedding.is_defined(embedding.spectrum(three, embedding.neighbourhoods(three, 6)))
+
+
 def test_neighbourhoods_are_the_nearest_points_without_the_point_itself():
     near = embedding.neighbourhoods(X, 3)
     distance = np.linalg.norm(X[:, None] - X[None], axis=2)

@@ -50,14 +50,14 @@ def test_an_image_that_is_curved_within_an_edge_is_measured_in_pieces():
     def wave(x):
         return torch.stack([x[:, 0], (8 * x[:, 0]).sin()], 1)
 
-    graph = PlaneGraph(SAMPLE.x, side=9)
+    graph = PlaneGraph(SAMPLE.x, side=13)
     a, b = graph.nodes[graph.ends]
     s = torch.linspace(0, 1, 401, dtype=torch.float64)[:, None, None]
     images = wave((a + s * (b - a)).flatten(0, 1)).unflatten(0, (401, -1))
     exact, found = images.diff(dim=0).norm(dim=2).sum(0), graph.lengths(wave)
     long = exact > 0.1 * exact.max()
-    assert float((found / exact)[long].min()) > 0.99 and float((found / exact).max()) < 1 + 1e-9
-    assert float(((images[-1] - images[0]).norm(dim=1) / exact)[long].min()) < 0.96
+    assert float((found / exact)[long].min()) > 0.93 and float((found - exact).max()) < 1e-9
+    assert float(((images[-1] - images[0]).norm(dim=1) / exact)[long].min()) < 0.9
 
 
 def pairs_of(distance, same):

@@ -17,6 +17,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from .statistics import rank_correlation
 
+ZERO = 1e-13  #: an eigenvalue below it is rounding
 REGULARISATION = 1e-3  #: of the weights, as a share of the trace: scikit-learn's
 
 
@@ -42,6 +43,15 @@ def spectrum(x: np.ndarray, near: np.ndarray, count: int = 6) -> np.ndarray:
     np.put_along_axis(W, near, weights / weights.sum(1, keepdims=True), 1)
     off = np.eye(len(x)) - W
     return eigh(off.T @ off, eigvals_only=True, subset_by_index=(0, count - 1))
+
+
+def is_defined(eigenvalues: np.ndarray, components: int = 3) -> bool:
+    """Whether an embedding depends on the points, and not on rounding: which of several vectors with equal eigenvalues come out.
+
+    At most two eigenvalues are 0, one of which the embedding leaves out, and those that it ends between differ. 0 is below 10⁻¹³: M has
+    eigenvalues of the order of 1, and so rounding of about 10⁻¹⁶.
+    """
+    return bool(eigenvalues[2] > ZERO and eigenvalues[components + 1] - eigenvalues[components] > ZERO)
 
 
 def embedded(x: np.ndarray, neighbours: int, components: int) -> np.ndarray:

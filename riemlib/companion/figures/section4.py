@@ -28,8 +28,11 @@ def ellipse_field(sample, outlines, cut, plane, volume, *, title: str) -> Figure
     fig, ((ax,),) = figure(1, 1, width=6.4, height=5.6)
     plane, density = as_array(plane), np.log10(as_array(volume))
     limits = {"vmin": max(density.min(), min(-2.0, density.max() - 3)), "vmax": density.max()}
-    mesh = ax.pcolormesh(plane[..., 0], plane[..., 1], density, cmap="cividis", shading="gouraud", rasterized=True, **limits)
-    fig.colorbar(mesh, ax=ax, shrink=0.85, extend="min", label=r"volume density $\log_{10}\sqrt{\det g}$")
+    half = (plane[0, 1, 0] - plane[0, 0, 0]) / 2
+    low, high = plane.min((0, 1)) - half, plane.max((0, 1)) + half
+    extent = (low[0], high[0], low[1], high[1])
+    shown = ax.imshow(density, cmap="cividis", origin="lower", extent=extent, interpolation="bilinear", **limits)
+    fig.colorbar(shown, ax=ax, shrink=0.85, extend="min", label=r"volume density $\log_{10}\sqrt{\det g}$")
     colours = np.where(as_array(cut), LIGHT_GREY, "k")
     ax.add_collection(LineCollection(list(as_array(outlines)), colors=colours, linewidths=0.8))
     scatter_classes(ax, sample.x, sample.label, 2.5)
