@@ -48,7 +48,17 @@ import torch
 
 import riemlib as rl
 from riemlib import curves
-from riemlib.companion import contrasts, figures, multiverse, notebook, power, rules, samples, specifications, statistics
+from riemlib.companion import (
+    contrasts,
+    figures,
+    multiverse,
+    notebook,
+    power,
+    rules,
+    samples,
+    specifications,
+    statistics,
+)
 from riemlib.companion.changes import Changes, told
 from riemlib.companion.figures import protocol, section7
 from riemlib.companion.figures import studies as draw

@@ -12,8 +12,6 @@ from scipy import stats
 
 from riemlib.companion import statistics
 from riemlib.companion.statistics import (
-    compare,
-    holm,
     mcnemar,
     median,
     median_interval,
@@ -22,7 +20,6 @@ from riemlib.companion.statistics import (
     rank_correlation,
     relative_error,
     shares,
-    shift,
     success_table,
     wilson,
 )
@@ -144,88 +141,6 @@ def pairs(n, by=0.5, seed=0):
     return common + 0.3 * rng.normal(size=n), common + by + 0.3 * rng.normal(size=n)
 
 
-@pytest.mark.parametrize("n", [6, 25, 100])
-@pytest.mark.parametrize("by", [0.0, 0.1, -0.5])
-def test_shift_is_scipys(n, by):
-    """The median, p of the signed-rank test and, from its sum of positive ranks W, the effect 2 W / (n (n + 1) / 2) - 1."""
-    first, second = pairs(n, by, seed=n)
-    found = shift(first, second)
-    assert found.median == pytest.approx(np.median(second - first))
-    assert found.p == pytest.approx(stats.wilcoxon(second, first).pvalue)
-    positive = stats.wilcoxon(second, first, alternative="greater").statistic
-    assert found.effect == pytest.approx(4 * positive / (n * (n + 1)) - 1)
-    assert (found.n, found.left_out) == (n, 0)
-    assert found.interval == (found.median, found.low, found.high) and found.low <= found.median <= found.high
-
-
-def test_shift_is_paired():
-    """The same values in another order are other pairs: the difference of each seed counts, not that of the samples."""
-    first, second = pairs(40, 0.4)
-    paired, mixed = shift(first, second), shift(first, np.roll(second, 1))
-    assert paired.p < 1e-3 < mixed.p and paired.low > 0 > mixed.low
-
-
-def test_shift_has_the_sign_of_the_second():
-    first = np.arange(20.0)
-    up, down = shift(first, first + 1), shift(first, first - 1)
-    assert (up.median, up.low, up.high, up.effect) == (1, 1, 1, 1) and (down.median, down.effect) == (-1, -1)
-    assert up.p == down.p < 1e-4
-
-
-def test_a_shift_of_three_pairs_is_what_one_counts_by_hand():
-    """Differences -1, 2, 3: ranks 1, 2, 3, so an effect of (2 + 3 - 1) / 6, and 1 or less has 2 of the 8 signs on either side."""
-    found = shift([5.0, 5.0, 5.0], [4.0, 7.0, 8.0])
-    assert found.median == 2 and found.effect == pytest.approx(4 / 6) and found.p == pytest.approx(4 / 8)
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 5, 10, 30, 60])
-def test_labels_swapped_is_the_sign_swapped(n):
-    """To rounding, with ties and zeros among the differences."""
-    first, second = np.random.default_rng(n).integers(-5, 6, (2, n)).astype(float)
-    there, back = shift(first, second), shift(second, first)
-    assert (back.median, back.effect) == pytest.approx((-there.median, -there.effect))
-    assert (back.low, back.high) == pytest.approx((-there.high, -there.low))
-    assert back.p == pytest.approx(there.p) and (back.n, back.left_out) == (there.n, there.left_out)
-    assert 0 < there.p <= 1 and -1 <= there.effect <= 1
-
-
-def test_pairs_that_are_not_finite_are_left_out_and_counted():
-    first, second = pairs(30)
-    clean = shift(first, second)
-    spoilt = shift(np.r_[first, NAN, 1.0, INF, -INF, NAN, INF], np.r_[second, 1.0, NAN, 1.0, INF, NAN, INF])
-    assert (spoilt.n, spoilt.left_out) == (30, 6) and (clean.n, clean.left_out) == (30, 0)
-    assert spoilt.interval == clean.interval and (spoilt.p, spoilt.effect) == (clean.p, clean.effect)
-    assert shift(torch.from_numpy(first), torch.from_numpy(second)) == clean
-
-
-def test_no_difference_is_no_effect():
-    """No rank to sum: as likely as can be, no effect; ties among others count for the median, not for the ranks."""
-    same = shift([1.0, 2.0, 3.0], [1.0, 2.0, 3.0])
-    assert (same.median, same.low, same.high, same.p, same.effect, same.n) == (0, 0, 0, 1, 0, 3)
-    few = shift(np.zeros(20), np.r_[np.zeros(15), 1.0, 2.0, 3.0, 4.0, 5.0])
-    assert few.median == 0 and few.effect == 1 and few.p == pytest.approx(2 / 2**5) and few.n == 20
-
-
-@pytest.mark.parametrize(
-    "first, second, message",
-    [
-        ([1.0, 2.0], [1.0], "first has 2 values, second 1; one of each for every seed"),
-        ([], [], "none of the 0 pairs is finite"),
-        ([NAN, 1.0], [1.0, INF], "none of the 2 pairs is finite in both"),
-    ],
-)
-def test_a_shift_of_no_pair_is_refused(first, second, message):
-    with pytest.raises(ValueError, match=message):
-        shift(first, second)
-
-
-def test_shift_keeps_its_promise_where_nothing_differs():
-    """Of 100 comparisons without a difference about one in twenty has p below 0.05, and about as many intervals miss 0."""
-    found = [shift(*pairs(40, 0.0, seed)) for seed in range(100)]
-    assert 1 <= sum(each.p < 0.05 for each in found) <= 11
-    assert 1 <= sum(not each.low <= 0 <= each.high for each in found) <= 13
-
-
 # Shares, corrections, correlations.
 
 
@@ -238,12 +153,6 @@ def test_a_proportion_is_a_share_with_its_interval():
         proportion([])
     with pytest.raises(ValueError, match="happens has 1 NaN of 2"):
         proportion([1.0, NAN])
-
-
-def test_holms_correction_steps_down():
-    assert holm({"b": 0.04, "a": 0.01, "c": 0.03}) == pytest.approx({"b": 0.06, "a": 0.03, "c": 0.06})  # 3 × .01, 2 × .03, then no smaller
-    assert holm({"a": 0.9, "b": 0.8}) == {"a": 1.0, "b": 1.0}
-    assert list(holm({"z": 0.5, "a": 0.1})) == ["z", "a"]
 
 
 def test_ranks_correlate_whatever_the_scale():
@@ -310,48 +219,6 @@ def test_a_median_of_nothing_finite_is_refused():
         medians(table().assign(value=NAN), ["network"])
 
 
-@pytest.mark.parametrize("log", [False, True])
-def test_a_comparison_is_the_paired_shift_in_each_group(log):
-    """Seed by seed, whatever the order of the rows; the second less the first; p corrected over all rows."""
-    t = table()
-    found = compare(t, "network", "C1", "C2", by=["depth"], log=log)
-    assert list(found) == ["depth", "median", "low", "high", "p", "effect", "n", "left_out", "p_holm"] and len(found) == 2
-    for row in found.itertuples():
-        first, second = (
-            t[(t["network"] == name) & (t["depth"] == row.depth)].sort_values("seed")["value"].to_numpy() for name in ("C1", "C2")
-        )
-        expected = shift(np.log(first), np.log(second)) if log else shift(first, second)
-        assert (row.median, row.low, row.high, row.p, row.effect, row.n, row.left_out) == tuple(vars(expected).values())
-    adjusted = holm({"5": float(found["p"][0]), "10": float(found["p"][1])})
-    assert list(found["p_holm"]) == list(adjusted.values()) and (found["p_holm"] > found["p"]).any()
-    back = compare(t, "network", "C2", "C1", by=["depth"], log=log)
-    assert list(back["median"]) == pytest.approx(list(-found["median"]))
-
-
-def test_a_comparison_without_groups_is_one_row():
-    t = table(depths=(5,))
-    found = compare(t, "network", "C1", "C2", value="error")
-    assert list(found) == ["median", "low", "high", "p", "effect", "n", "left_out", "p_holm"] and len(found) == 1
-    assert float(found["p_holm"][0]) == float(found["p"][0]) and int(found["n"][0]) == 12
-
-
-def test_a_comparison_leaves_out_and_counts_seeds_that_diverged():
-    t = table(depths=(5,))
-    t.loc[(t["seed"] == 4) & (t["network"] == "C2"), "value"] = NAN
-    found = compare(t, "network", "C1", "C2")
-    assert (int(found["n"][0]), int(found["left_out"][0])) == (11, 1)
-
-
-def test_a_comparison_needs_one_value_of_each_for_every_seed():
-    t = table()
-    with pytest.raises(ValueError, match="several rows with the same network, seed; one value"):
-        compare(t, "network", "C1", "C2")
-    with pytest.raises(ValueError, match="network has 12 seeds at 'C1' and 0 at 'C3', not the same ones"):
-        compare(t, "network", "C1", "C3", by=["depth"])
-    with pytest.raises(ValueError, match=r"network has 12 seeds at 'C1' and 0 at 'C2', not the same ones \(10,\)"):
-        compare(t[(t["network"] == "C1") | (t["depth"] == 5)], "network", "C1", "C2", by=["depth"])
-
-
 def test_a_reader_sees_how_many_networks_succeed():
     t = table()
     t.loc[(t["network"] == "C1") & (t["seed"] == 0), ["error", "solved", "diverged"]] = [NAN, False, True]
@@ -409,31 +276,3 @@ def test_the_typical_seed_counts_in_all_conditions():
 )
 def test_a_median_is_a_value_of_the_list_and_infinity_counts(values, expected):
     assert np.array_equal(statistics.median(values), expected, equal_nan=True)
-
-
-def test_success_is_compared_seed_by_seed_with_a_reference():
-    """Position 1 is as good as the reference, position 2 fails at all ten seeds, which stand in another order."""
-    reference = pd.DataFrame({"seed": range(10), "solved": True})
-    worse = pd.DataFrame({"position": 2, "seed": range(9, -1, -1), "solved": False})
-    found = statistics.compare_success(pd.concat([reference.assign(position=1), worse]), reference, ["position"])
-    assert found["position"].tolist() == [1, 2] and found["difference"].tolist() == [0, -1] and found["p"].tolist() == [1, 2**-9]
-    assert found["p_holm"].tolist() == [1, 2**-8] and found["n"].tolist() == [10, 10]
-    with pytest.raises(ValueError, match="differ in their seeds"):
-        statistics.compare_success(worse[:9], reference, ["position"])
-
-
-def test_one_claim_adjusts_over_all_its_comparisons():
-    found = statistics.one_claim([pd.DataFrame({"p": [0.01], "p_holm": 9}), pd.DataFrame({"p": [0.04, 0.02], "p_holm": 9})])
-    assert found["p_holm"].tolist() == pytest.approx([0.03, 0.04, 0.04])
-
-
-def test_records_have_a_label_for_each_row():
-    table = pd.DataFrame({"network": ["C0", "C1"], "median": 1.0, "low": 0.5, "high": 2.0, "effect": 1.0, "p_holm": 0.1, "n": 7})
-    assert statistics.labelled(table, "{network}, ratio", statistics.MEDIAN)["C1, ratio"] == (1.0, 0.5, 2.0)
-    expected = {"median": 1.0, "interval": [0.5, 2.0], "effect": 1.0, "p (Holm)": 0.1, "pairs": 7}
-    assert statistics.effects(table, "{network}", pairs="n") == {"C0": expected, "C1": expected}
-
-
-def test_a_median_over_solved_networks_is_none_where_none_is_solved():
-    table = pd.DataFrame({"network": ["C0", "C1", "C1", "C1"], "solved": [False, True, True, False], "value": [1.0, 2.0, 4.0, 9.0]})
-    assert statistics.medians_of_solved(table, "network") == {"C0": "none", "C1": 2.0}

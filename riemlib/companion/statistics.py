@@ -1,12 +1,12 @@
 """Intervals and tests for empirical claims, each with its source: what scipy lacks, and what a study's tables need."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest, bootstrap, rankdata, spearmanr, wilcoxon
+from scipy.stats import binomtest, bootstrap, spearmanr
 from torch import Tensor
 
 from .. import checks
@@ -111,52 +111,6 @@ def mcnemar(first, second, level: float = 0.95) -> Paired:
     return Paired(a, b, c, d, p2 - p1, (p2 - p1 - low, p2 - p1 + high), p)
 
 
-@dataclass(frozen=True)
-class Shift:
-    """How a measure differs between two conditions run on the same seeds: the second less the first."""
-
-    median: float
-    low: float  # bootstrap 95 % interval of the median difference
-    high: float
-    p: float  # Wilcoxon signed-rank, two-sided
-    effect: float  # matched-pairs rank-biserial correlation, from -1 to 1
-    n: int  # pairs that are finite in both
-    left_out: int  # pairs that are not
-
-    @property
-    def interval(self) -> tuple[float, float, float]:
-        """(median, low, high), as `rules.effects` takes it."""
-        return self.median, self.low, self.high
-
-
-def shift(first, second) -> Shift:
-    """The paired shift of a measure with one value for each seed under each condition.
-
-    Pairs with a value that is not finite are left out, and counted.
-
-    Errors: ValueError where the lengths differ or no pair is finite.
-    Sources: F. Wilcoxon, Biometrics Bull. 1 (1945) 80; D. S. Kerby, Compr. Psychol. 3 (2014) 11.IT.3.1 for the effect size.
-
-    >>> shift([1.0, 2.0, 3.0], [2.0, 3.0, 4.0]).median
-    1.0
-    """
-    first, second = (np.asarray(values, dtype=float).ravel() for values in (first, second))
-    if len(first) != len(second):
-        raise ValueError(f"first has {len(first)} values, second {len(second)}; one of each for every seed is needed")
-    both = np.isfinite(first) & np.isfinite(second)
-    if not both.any():
-        raise ValueError(f"none of the {len(first)} pairs is finite in both; at least one is needed")
-    difference = second[both] - first[both]
-    median, low, high = median_interval(difference)
-    moved = difference[difference != 0]
-    p, effect = 1.0, 0.0
-    if len(moved):
-        ranks = rankdata(np.abs(moved))
-        effect = float((ranks * np.sign(moved)).sum() / ranks.sum())
-        p = float(wilcoxon(moved).pvalue)
-    return Shift(median, low, high, p, effect, int(both.sum()), int((~both).sum()))
-
-
 def proportion(happens) -> tuple[float, float, float]:
     """The share of seeds for which something is true, with Wilson's 95 % interval: (share, low, high).
 
@@ -168,21 +122,6 @@ def proportion(happens) -> tuple[float, float, float]:
     happens = happens.astype(bool)
     interval = wilson(int(happens.sum()), len(happens))
     return float(happens.mean()), *interval
-
-
-def holm(p: Mapping[str, float]) -> dict[str, float]:
-    """Holm's step-down adjustment of the p-values within one claim, under the same names.
-
-    Source: S. Holm, Scand. J. Stat. 6 (1979) 65.
-
-    >>> holm({"a": 0.01, "b": 0.04})
-    {'a': 0.02, 'b': 0.04}
-    """
-    adjusted, running = {}, 0.0
-    for rank, name in enumerate(sorted(p, key=p.__getitem__)):
-        running = max(running, min(1.0, (len(p) - rank) * p[name]))
-        adjusted[name] = running
-    return {name: adjusted[name] for name in p}
 
 
 # Tables of a study: a row for each number, its condition and seed beside it.
@@ -262,58 +201,6 @@ def medians(table: pd.DataFrame, by: Sequence[str], value: str = "value") -> pd.
     return _each(table, by, value, one)
 
 
-def compare(
-    table: pd.DataFrame, column: str, first, second, *, by: Sequence[str] = (), value: str = "value", log: bool = False
-) -> pd.DataFrame:
-    """The paired shift between two values of a column, for each combination of `by`: median, low, high, p, effect, n, left_out, p_holm.
-
-    The rows in which `column` is `second` less those in which it is `first`, seed by seed (`shift`). With `log` the logarithms are
-    compared, and a shift is the logarithm of a ratio. p_holm is p after Holm's adjustment over all rows of the result.
-    Errors: ValueError where a seed has not exactly one value under each.
-    """
-    pairs = table[table[column].isin([first, second])]
-    if pairs.duplicated([*by, column, "seed"]).any():
-        raise ValueError(f"table has several rows with the same {', '.join([*by, column, 'seed'])}; one value a seed is needed")
-    if pairs.empty:
-        raise ValueError(f"{column} is nowhere {first!r} or {second!r}; one value of each for every seed is needed")
-    rows = []
-    for place, group in pairs.groupby(list(by), sort=False) if by else [((), pairs)]:
-        seeds = {side: set(group.loc[group[column] == side, "seed"]) for side in (first, second)}
-        if seeds[first] != seeds[second]:
-            counts = f"{len(seeds[first])} seeds at {first!r} and {len(seeds[second])} at {second!r}"
-            raise ValueError(f"{column} has {counts}, not the same ones {place or ''}; one value of each for every seed is needed")
-        each = group.pivot(index="seed", columns=column, values=value)
-        each = np.log(each) if log else each
-        rows.append(dict(zip(by, place, strict=True)) | asdict(shift(each[first], each[second])))
-    return one_claim([pd.DataFrame(rows)])
-
-
-def compare_success(table: pd.DataFrame, reference: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """How success changes against the networks of `reference`, for each combination of `by`: difference, low, high, p, p_holm, n.
-
-    Pairs are networks of the same seed (`mcnemar`). p_holm is p after Holm's adjustment over all rows of the result.
-    Errors: ValueError where the seeds are not those of `reference`, each once.
-    """
-    expected = reference.set_index("seed")["solved"]
-    rows = []
-    for place, group in table.groupby(list(by), sort=False):
-        solved = group.set_index("seed")["solved"]
-        if sorted(solved.index) != sorted(set(expected.index)):
-            raise ValueError(f"the {len(solved)} rows at {place} and the {len(expected)} of reference differ in their seeds")
-        pair = mcnemar(expected, solved[expected.index])
-        low, high = pair.interval
-        row = {"difference": pair.difference, "low": low, "high": high, "p": pair.p, "n": pair.n}
-        rows.append(dict(zip(by, place, strict=True)) | row)
-    return one_claim([pd.DataFrame(rows)])
-
-
-def one_claim(comparisons: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """The comparisons that decide one claim as one table, with p_holm: p after Holm's adjustment over all its rows."""
-    found = pd.concat(comparisons, ignore_index=True)
-    adjusted = holm({str(i): p for i, p in enumerate(found["p"])})
-    return found.assign(p_holm=list(adjusted.values()))
-
-
 def success_table(runs: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """For a reader: how many networks reach 0.0 % error under each combination of `by`, with Wilson's interval, and the median error."""
     rows = {}
@@ -342,24 +229,6 @@ def labelled(table: pd.DataFrame, label: str, columns: str | Sequence[str]) -> d
     """
     rows = table.to_dict("records")
     return {label.format(**row): row[columns] if isinstance(columns, str) else tuple(row[name] for name in columns) for row in rows}
-
-
-def effects(comparisons: pd.DataFrame, label: str, **more: str) -> dict[str, dict]:
-    """For a record, what `compare` found in each row: the median with its interval, the effect size, the adjusted p.
-
-    `more` are further columns: the name that the record gives them, and their name in the table.
-    """
-    found = {}
-    for row in comparisons.to_dict("records"):
-        numbers = {"median": row["median"], "interval": [row["low"], row["high"]], "effect": row["effect"], "p (Holm)": row["p_holm"]}
-        found[label.format(**row)] = numbers | {name: row[column] for name, column in more.items()}
-    return found
-
-
-def medians_of_solved(table: pd.DataFrame, by: str, value: str = "value") -> dict:
-    """The median over the networks at 0.0 % error for each value of a column, or `none` where no network reaches it."""
-    groups = table.groupby(by, sort=False)
-    return {name: median(rows.loc[rows["solved"], value]) if rows["solved"].any() else "none" for name, rows in groups}
 
 
 def _each(table: pd.DataFrame, by: Sequence[str], value: str, one: Callable[[pd.Series], dict]) -> pd.DataFrame:
