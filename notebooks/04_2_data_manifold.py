@@ -296,6 +296,7 @@ def embedding_of_arms(k):
     return values, {"neighbours": k, "arms": bool(arms), **measured, "found": defined and found.found}
 
 
+# %%
 spectra, quality = zip(*map(embedding_of_arms, neighbours), strict=True)
 spectra, quality = np.maximum(spectra, 0), pd.DataFrame(quality)
 gap = spectra[quality["arms"], 4] / spectra[quality["arms"], 3]
