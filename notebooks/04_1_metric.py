@@ -315,10 +315,10 @@ print(f"{int(run.solved.sum())} of {seeds} at 0.0 % error; drawn: error {float(r
 print(f"median ratio of the axes of its balls: {float(ratios[drawn]):.1f}, percentile {percentile} of the seeds")
 
 # %% [markdown]
-# A ball has a size and a shape. In the picture the colours show the size: the volume density $\sqrt{\det g} = |\det
-# P|$, bright where the network stretches most and balls are small. The ellipses show the shape alone: all have the
-# same area. A dark curve is a fold. There $P$ is singular, and $g$ is not a metric. [§2](02_notation.ipynb) counts how
-# often a residual network that was trained with step 1 folds through its own data.
+# A ball has a size and a shape. In the picture the colours show the size: the volume density
+# $\sqrt{\det{g}}=|\det{P}|$, bright where the network stretches most and balls are small. The ellipses show the shape
+# alone: all have the same area. A dark curve is a fold. There $P$ is singular, and $g$ is not a metric.
+# [§2](02_notation.ipynb) counts how often a residual network that was trained with step 1 folds through its own data.
 
 # %%
 side = torch.linspace(-1.15, 1.15, 201, dtype=torch.float64, device=device)
@@ -402,9 +402,9 @@ notebook.decide(
 # *Up to which ε.* Let $v = J^{-1}u$ be the vector that first order answers with. The next term of the expansion says
 # that the edge is off by $\tfrac12\varepsilon^2\,\lVert D^2F[v, v]\rVert$, measured in $g$. So first order is good
 # where $\varepsilon\,\max_u\lVert D^2F[J^{-1}u, J^{-1}u]\rVert$ is small, and fails where it is not. `bending`
-# computes this maximum by automatic differentiation. The distance to a fold does not decide. The shear $(x, y) \mapsto
-# (x, y + 500x^2)$ has no fold, and yet it is off by half of ε at $\varepsilon = 10^{-3}$, at every point (the record
-# below has the number).
+# computes this maximum by automatic differentiation. The distance to a fold does not decide. The shear
+# $(x,y)\mapsto(x,y+500x^2)$ has no fold, and yet it is off by half of ε at $\varepsilon = 10^{-3}$, at every point
+# (the record below has the number).
 
 # %%
 small_step = rl.CkNetwork([2] * (depth + 1), step=1 / depth, **f64).requires_grad_(False)

@@ -270,15 +270,16 @@ notebook.decide(
 # and ask two questions. Can a linear classifier tell the arms apart in the embedding? Does a coordinate run along each
 # arm, as that of a chart must? The method never sees a label.
 #
-# It writes each point as a combination of its neighbours, with weights $w$. The components are eigenvectors of $(1 -
-# w)^{\mathsf T}(1 - w)$ with small eigenvalues. While every neighbourhood stays on its arm, the graph of neighbours
+# It writes each point as a combination of its neighbours, with weights $w$. The components are eigenvectors of
+# $(1-w)^{\mathsf T}(1-w)$ with small eigenvalues. While every neighbourhood stays on its arm, the graph of neighbours
 # falls into two pieces. Then two eigenvalues are zero, one for each piece: the constants. The next two belong to one
 # coordinate on each arm. They are equal where the arms are congruent, and near each other otherwise. Where eigenvalues
 # are equal, the eigenvectors are not defined one by one, only the space that they span. So with one component, which
 # is one of the two constants, rounding decides what comes out. With two there is no room for a coordinate on each arm.
 # With three components (scikit-learn leaves out the first of the four vectors) the embedding ends after both pairs,
 # and a gap follows, as the left panel shows. The points are padded with a zero to have three coordinates. All that is
-# measured depends only on the space of the three components.
+# measured depends only on the space of the three components. Where the graph has more pieces, more eigenvalues are
+# zero, and even this space is rounding: there nothing counts as found.
 
 # %%
 cloud, label, position = (each.cpu().numpy() for each in (sample.x, sample.label, sample.position))
@@ -295,6 +296,7 @@ def embedding_of_arms(k):
     return values, {"neighbours": k, "arms": bool(arms), **measured, "found": defined and found.found}
 
 
+# %%
 spectra, quality = zip(*map(embedding_of_arms, neighbours), strict=True)
 spectra, quality = np.maximum(spectra, 0), pd.DataFrame(quality)
 gap = spectra[quality["arms"], 4] / spectra[quality["arms"], 3]

@@ -62,8 +62,8 @@ print(f"{int(run.solved.sum())} of {seeds} at 0.0 % error; drawn: error {float(r
 # from the input with $g$ to Euclidean space. A local isometry preserves curvature, and Euclidean space has none. So
 # the Riemann tensor
 #
-# $$R_{abcd} = \tfrac12(\partial_b\partial_c g_{ad} + \partial_a\partial_d g_{bc} - \partial_a\partial_c g_{bd}
-# - \partial_b\partial_d g_{ac}) + g_{ef}\,(\Gamma^e{}_{bc}\Gamma^f{}_{ad} - \Gamma^e{}_{bd}\Gamma^f{}_{ac})$$
+# $$R_{abcd} = \tfrac12(\partial_b\partial_c g_{ad} + \partial_a\partial_d g_{bc} - \partial_a\partial_c g_{bd} -
+# \partial_b\partial_d g_{ac}) + g_{ef}\,(\Gamma^e{}_{bc}\Gamma^f{}_{ad} - \Gamma^e{}_{bd}\Gamma^f{}_{ac})$$
 #
 # vanishes, however much the ellipses of $g$ turn and stretch. In this form, with all indices down, it loses the fewest
 # digits where $g$ is badly conditioned. Rounding is judged against the terms that cancel, $|g|\,|\Gamma|^2$ at each
@@ -129,10 +129,10 @@ plt.show()
 # $$\Gamma^a{}_{bc} = (J^{-1})^a{}_e\, \partial_c J^e{}_b .$$
 #
 # So the columns of $J^{-1}$ are vector fields whose covariant derivative is zero, $\nabla e_a = 0$: a frame that is
-# parallel along every curve, with the same result by every way. And it is orthonormal, because $(J^{-1})^{\mathsf T} g
-# J^{-1} = 1$. This is the orthonormal frame of [§5](05_lie_groups.ipynb), the coordinate frame of the output. In the
-# picture it turns from point to point at the input, and is constant at the output. Both formulas are checked with
-# Jacobians by automatic differentiation.
+# parallel along every curve, with the same result by every way. And it is orthonormal, because
+# $(J^{-1})^{\mathsf{T}}gJ^{-1}=1$. This is the orthonormal frame of [§5](05_lie_groups.ipynb), the coordinate frame of
+# the output. In the picture it turns from point to point at the input, and is constant at the output. Both formulas
+# are checked with Jacobians by automatic differentiation.
 
 
 # %%
@@ -197,10 +197,10 @@ notebook.decide(
 # Two output metrics change with $A$ so that $g$ stays. The *logit* metric is the length of the change in the logits.
 # They have to be centred first, $W_c = (1 - \tfrac1K 1 1^{\mathsf T})W$ for $K$ classes. A constant that is added to
 # all logits changes no probability, so $W + 1c^{\mathsf T}$ is the same classifier as $W$, but its $W^{\mathsf T} W$
-# is as large as one likes. The *Fisher* metric is the mean squared change of $\log p$, $W^{\mathsf
-# T}(\operatorname{diag} p - p p^{\mathsf T}) W$, with the probabilities as weights of the mean. With two classes there
-# is only one number to predict. So both have rank 1. Their balls are strips, and they are no metrics in the sense of
-# Def. 4.1. With three classes in the plane both have rank 2.
+# is as large as one likes. The *Fisher* metric is the mean squared change of $\log p$,
+# $W^{\mathsf{T}}(\operatorname{diag}(p)-pp^{\mathsf{T}})W$, with the probabilities as weights of the mean. With two
+# classes there is only one number to predict. So both have rank 1. Their balls are strips, and they are no metrics in
+# the sense of Def. 4.1. With three classes in the plane both have rank 2.
 
 
 # %%
