@@ -71,7 +71,7 @@ pictures = {
     "figure_1": "Figure 1: one data set in the coordinates of several layers (§1)",
     "figure_2b_C1": "Figure 2: a residual network untangles the spiral (§7.1)",
     "figure_3": "Figure 3: balls of the learned metric (§7.2)",
-    "figure_4": "Figure 4: batch 300 against batch 1000 (§7.3)",
+    "figure_4_batch_size": "Figure 4: batch 300 against batch 1000 (§7.3)",
 }
 for name, caption in pictures.items():
     display(Markdown(f"**{caption}**"), figures.saved(name, alt=caption))

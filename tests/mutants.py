@@ -244,13 +244,6 @@ MUTANTS = {
     "bending along u": ("curvature", "v = torch.linalg.solve(jacfwd(single)(p), u.mT)", "v = u.mT", "curvature"),
     "a chart of one arm is enough": ("companion.embedding", "min(correlations)", "max(correlations)", "embedding"),
     # Rules and statistics
-    "a cost of just the margin is small": ("companion.rules", "if low > -margin:", "if low >= -margin:", "rules"),
-    "a cost of just the margin is large": ("companion.rules", "if high < -margin:", "if high <= -margin:", "rules"),
-    "a p of just the level is significant": ("companion.rules", "p[name] < level", "p[name] <= level", "rules"),
-    "an effect from 0 on": ("companion.rules", "if low > 0 and sure[name]", "if low >= 0 and sure[name]", "rules"),
-    "an effect up to 0": ("companion.rules", "if high < 0 and sure[name]", "if high <= 0 and sure[name]", "rules"),
-    "half is few": ("companion.rules", "if high < level]", "if high <= level]", "rules"),
-    "half is most": ("companion.rules", "    if low > level:\n", "    if low >= level:\n", "rules"),
     "an order outside its interval at the end": (
         "companion.rules",
         "if not low <= theory <= high]",
@@ -266,14 +259,6 @@ MUTANTS = {
     "a neighbour at the end of an interval": ("companion.rules", "low <= theory - 1 or high", "low < theory - 1 or high", "rules"),
     "a tolerance that is not met": ("companion.rules", "if worst <= tolerance:", "if worst < tolerance:", "rules"),
     "a control that does not count": ("companion.rules", "if not weakest > 1e3 * tolerance:", "if False:", "rules"),
-    "most by the value alone": (
-        "companion.rules",
-        "for name, (_, low, _) in shares.items() if low > level",
-        "for name, (low, _, _) in shares.items() if low > level",
-        "rules",
-    ),
-    "the first less the second": ("companion.statistics", "second[both] - first[both]", "first[both] - second[both]", "statistics"),
-    "an effect without signs": ("companion.statistics", "(ranks * np.sign(moved)).sum()", "ranks.sum()", "statistics"),
     # Studies and shards
     "a value beside another place": ("companion.studies", "value=values.numpy().ravel()", 'value=values.numpy().ravel("F")', "studies"),
     "curves of the training points": (

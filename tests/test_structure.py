@@ -1,11 +1,14 @@
 """The sources: imports go from the companion to the mathematics to the checks, functions are short, mutants have their place."""
 
 import ast
+import csv
 from functools import cache
 from pathlib import Path
 
 import pytest
 from mutants import MUTANTS, source_file
+from verdict_mutants import CONFIRMED, SEEDS, TABLE
+from verdict_mutants import MUTANTS as VERDICT_MUTANTS
 
 ROOT = Path(__file__).parent.parent
 CORE = ("networks", "training", "metric")
@@ -121,3 +124,23 @@ def test_a_mutant_changes_one_place_in_the_sources(name):
     assert old != new
     ast.parse(source_file(ROOT, module).read_text(encoding="utf-8").replace(old, new))  # a slip in mathematics, not in Python
     assert all((ROOT / f"tests/test_{test}.py").exists() for test in tests.split())
+
+
+@pytest.mark.parametrize("name", [*VERDICT_MUTANTS, "other seeds"])
+def test_a_mutant_of_verdicts_changes_one_place_in_each_source(name):
+    changes, claims = VERDICT_MUTANTS.get(name, ([SEEDS], {}))
+    for module, old, new in changes:
+        source = source_file(ROOT, module).read_text(encoding="utf-8")
+        assert source.count(old) == 1 and old != new
+        ast.parse(source.replace(old, new))
+    for notebook, ids in claims.items():
+        text = (ROOT / f"notebooks/{notebook}.py").read_text(encoding="utf-8")
+        assert all(f'"{id}"' in text for id in ids)
+
+
+def test_the_table_of_verdict_mutants_is_complete_and_none_survives():
+    """Each mutant and claim once; confirmed unbroken, and then no longer."""
+    header, *rows = csv.reader(TABLE.open(encoding="utf-8"))
+    expected = [(name, id) for name, (_, claims) in VERDICT_MUTANTS.items() for ids in claims.values() for id in ids]
+    assert header == ["mutant", "claim", "unbroken", "broken"] and [tuple(row[:2]) for row in rows] == expected
+    assert all(before in CONFIRMED and after not in CONFIRMED for _, _, before, after in rows)

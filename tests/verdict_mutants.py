@@ -34,31 +34,53 @@ CONFIRMED = ("confirmed", "confirmed with conditions")
 #: The metric by torch alone, where it can be broken without a broken training
 BY_TORCH = ("metric", "if not differentiable and engines.sweeps(", "if False and engines.sweeps(")
 OF_THE_METRIC = {
-    "04_metric": ["pullback-recursion", "residual-jacobian", "product-order", "line-element", "pushforward-pullback"],
+    "04_1_metric": ["pullback-recursion", "residual-jacobian", "product-order", "line-element", "pushforward-pullback"],
+    "05_lie_groups": ["left-actions"],
+    "06_backpropagation": ["backprop-right-action"],
+}
+OF_THE_ORDER = {
+    "04_1_metric": ["pullback-recursion", "product-order", "line-element", "pushforward-pullback"],
     "05_lie_groups": ["left-actions"],
     "06_backpropagation": ["backprop-right-action"],
 }
 #: what `contrasts` compares seed by seed
 PAIRS = "np.stack([first[finite], second[finite]], axis=1)"
-OF_CONTRASTS = {"07_1_smoothness": ["smoother-layers"]}
+OF_CONTRASTS = {
+    "03_ck_networks": ["weights-regular"],
+    "04_2_data_manifold": ["width-easier"],
+    "07_1_smoothness": ["smoother-layers"],
+}
 
 #: name -> (what is put in the place of what in which modules, the claims of each notebook that speak of it)
 MUTANTS: dict[str, tuple[list[tuple[str, str, str]], dict[str, list[str]]]] = {
     "slopes are noise": ([BY_TORCH, ("metric", "slopes.append(slope)", "slopes.append(slope * torch.rand_like(slope))")], OF_THE_METRIC),
     "layers permuted": (
         [BY_TORCH, ("metric", "for l in reversed(range(layer, len(slopes))):", "for l in range(layer, len(slopes)):")],
-        OF_THE_METRIC,
+        OF_THE_ORDER,
     ),
     "a transposed Jacobian": ([BY_TORCH, ("metric", "torch.bmm(W.mT.expand", "torch.bmm(W.expand")], OF_THE_METRIC),
-    "labels shuffled within pairs": (
-        [("contrasts", PAIRS, f"np.random.default_rng(0).permuted({PAIRS}, axis=1)")],
+    "a factor of the product rightmost": (
+        [("limits", "P @ A_n if reverse else A_n @ P", "A_n @ P if reverse else P @ A_n")],
+        {"06_backpropagation": ["adjoint-limit"], "08_appendix": ["product-converges"]},
+    ),
+    "e^M dropped from the bound": (
+        [("limits", "np.exp(M) * (omega @ h + M**2 / 2 * (h @ h))", "omega @ h + M**2 / 2 * (h @ h)")],
+        {"08_appendix": ["product-converges"]},
+    ),
+    "layers of step 1 where the step is small": (
+        [("networks", "[step ** (m - i)]", "[1.0]")],
+        {"03_ck_networks": ["residual-is-euler", "central-second-order"], "07_2_metric_balls": ["smooth-action"]},
+    ),
+    "labels shuffled within pairs": ([("companion.contrasts", PAIRS, f"np.random.default_rng(0).permuted({PAIRS}, axis=1)")], OF_CONTRASTS),
+    "seeds paired wrongly, with the labels": (
+        [("companion.contrasts", PAIRS, f"np.where(np.arange(finite.sum())[:, None] % 2, {PAIRS}, {PAIRS}[::-1, ::-1])")],
         OF_CONTRASTS,
     ),
-    "the two conditions swapped": ([("contrasts", PAIRS, "np.stack([second[finite], first[finite]], axis=1)")], OF_CONTRASTS),
+    "the two conditions swapped": ([("companion.contrasts", PAIRS, "np.stack([second[finite], first[finite]], axis=1)")], OF_CONTRASTS),
 }
 
-SEEDS = ("studies", "seeds = checks.seeds(seeds)", "seeds = tuple(seed + 1000 for seed in checks.seeds(seeds))")
-WITH_STUDIES = ["07_1_smoothness", "07_3_batch_size"]
+SEEDS = ("companion.studies", "seeds = checks.seeds(seeds)", "seeds = tuple(seed + 1000 for seed in checks.seeds(seeds))")
+WITH_STUDIES = ["02_notation", "03_ck_networks", "04_2_data_manifold", "07_1_smoothness", "07_2_metric_balls", "07_3_batch_size"]
 
 
 def verdicts(copy: Path, notebook: str) -> dict[str, str]:

@@ -218,7 +218,7 @@ def success_table(runs: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 # What rules and records take: mappings, with a label for each row of a table.
 
 SHARE = ("share", "low", "high")  #: a share and its interval, in a table that `shares` made
-MEDIAN = ("median", "low", "high")  #: a median and its interval, in a table that `medians` or `compare` made
+MEDIAN = ("median", "low", "high")  #: a median and its interval, in a table that `medians` made
 
 
 def labelled(table: pd.DataFrame, label: str, columns: str | Sequence[str]) -> dict:
