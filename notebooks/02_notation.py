@@ -56,7 +56,6 @@ where = {"device": device}
 # $$ x^{(l+1)} = \varphi^{(l)}\circ x^{(l)},\qquad x^{(L)} = \varphi^{(L-1)}\circ\dots\circ\varphi^{(0)}\circ x^{(0)} . $$
 #
 # An index in parentheses is a layer. A free upper index numbers the components of a vector, and a free lower index those of a covector. A repeated index is summed. `net.coordinates(x)` is the list $x^{(0)},\dots,x^{(L)}$, each with one row for each point. The Jacobian of a layer, $(\partial x^{(l+1)}/\partial x^{(l)})^a{}_b$, is indexed `[point, a, b]`.
-
 #
 # A vector $v^a$ at layer 0 has the components $v^{(1)a}=J^a{}_b\,v^b$ at layer 1. `einsum` writes this sum over the repeated index. The cell compares it with a small displacement, which changes in the same way.
 

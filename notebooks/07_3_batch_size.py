@@ -48,20 +48,11 @@ import torch
 
 import riemlib as rl
 from riemlib import curves
-from riemlib.companion import (
-    contrasts,
-    figures,
-    multiverse,
-    notebook,
-    power,
-    rules,
-    samples,
-    specifications,
-    statistics,
-)
+from riemlib.companion import contrasts, figures, multiverse, notebook, power, rules, samples, statistics
 from riemlib.companion.changes import Changes, told
 from riemlib.companion.figures import protocol, section7
 from riemlib.companion.figures import studies as draw
+from riemlib.companion.specifications import decide, specifications
 from riemlib.companion.statistics import SHARE, labelled, select
 
 notebook.opening("§7.3 Batch size", device=device, time="about two minutes; seconds where results are kept")
@@ -281,7 +272,7 @@ plt.show()
 
 # %%
 table, axes = multiverse.read(), list(multiverse.AXES)
-tearing = specifications.specifications(table, axes, lambda rows: multiverse.torn(rows, "C1"))
+tearing = specifications(table, axes, lambda rows: multiverse.torn(rows, "C1"))
 title = "Largest gap, batch 300 to batch 1000 of 1000 points, C1"
 fig = protocol.specification_curve(tearing, multiverse.BASE, ylabel="largest gap, ratio", title=title)
 figures.save(fig, "batch_connectedness_multiverse")
@@ -295,7 +286,7 @@ where["at some layer"] = statistics.at_some_layer(in_pieces, in_pieces["value"])
 shares = {name: statistics.shares(rows, ["batch_size"], "value") for name, rows in where.items()}
 look = {name: labelled(table, "batch {batch_size}", SHARE) for name, table in shares.items()}
 seen = ", ".join(f"{look['at some layer'][f'batch {batch}'][0]:.0%} with batch {batch}" for batch in (300, 1000))
-found = specifications.decide(connected, tearing)
+found = decide(connected, tearing)
 
 # %% tags=["nbval-check-output"]
 notebook.decide(
@@ -353,7 +344,7 @@ cells |= {"1000 of 1000": large, "1000 of 4000": more | large}
 middle = {name: statistics.median(networks.values("largest gap", each)) for name, each in cells.items()}
 notebook.decide(
     "batch-cause",
-    specifications.decide(cause),
+    decide(cause),
     {
         **power.primary(cause, updates=updates),
         "median gap over diameter, batch of points": middle,
@@ -399,7 +390,7 @@ solved = {name: [networks.solved(each | batch).mean() for batch in pair] for nam
 success = {name: [f"{share:.0%}" for share in shares] for name, shares in solved.items()}
 notebook.decide(
     "batch-dimension",
-    specifications.decide(steeper[primary]),
+    decide(steeper[primary]),
     {
         **power.primary(steeper[primary], updates=updates),
         **{f"batch 300 to batch 1000, {name}": told(each) for name, each in by_dimension.items()},
@@ -441,7 +432,7 @@ def rougher(rows):
     return contrasts.ratio(*pair, delta=smallest["roughness"], say=say)
 
 
-bending = specifications.specifications(multiverse.read(), axes, rougher)
+bending = specifications(multiverse.read(), axes, rougher)
 title = "Roughness, batch 300 to batch 1000 of 1000 points, C1"
 fig = protocol.specification_curve(bending, multiverse.BASE, ylabel="roughness, ratio", title=title)
 figures.save(fig, "batch_complexity_multiverse")
@@ -478,7 +469,7 @@ errors = {measure: errors[measure].to_dict() for measure in (samples.SEEN, sampl
 # %% tags=["nbval-check-output"]
 notebook.decide(
     "batch-complexity",
-    specifications.decide(simpler, bending),
+    decide(simpler, bending),
     {
         **power.primary(simpler, updates=updates, specifications=bending),
         **{name: told(each) for name, each in others.items()},

@@ -261,7 +261,7 @@ print(f"the network's metric tends to the flow's with order {metric_order.value:
 assert flow_of_g < 1e-9
 
 # %%
-def pulled_back(l, y):
+def metric_from_the_end(l, y):
     """The limit metric at a fixed place y of layer l, from the flow that starts there."""
     solution = solve_ivp(variational, (l, 1), [*y, 1, 0, 0, 1], method="DOP853", rtol=1e-12, atol=1e-13)
     P = solution.y[2:, -1].reshape(2, 2)
@@ -270,10 +270,10 @@ def pulled_back(l, y):
 
 place, at, step = np.array([0.3, -0.4]), 0.4, 1e-4
 shifts = step * np.eye(2)
-in_l = (pulled_back(at + step, place) - pulled_back(at - step, place)) / (2 * step)
-in_x = [(pulled_back(at, place + e) - pulled_back(at, place - e)) / (2 * step) for e in shifts]
+in_l = (metric_from_the_end(at + step, place) - metric_from_the_end(at - step, place)) / (2 * step)
+in_x = [(metric_from_the_end(at, place + e) - metric_from_the_end(at, place - e)) / (2 * step) for e in shifts]
 rate = variational(at, np.array([*place, 1, 0, 0, 1]))  # f, and its derivative
-f, A_x, g_x = rate[:2], rate[2:].reshape(2, 2), pulled_back(at, place)
+f, A_x, g_x = rate[:2], rate[2:].reshape(2, 2), metric_from_the_end(at, place)
 lie = f[0] * in_x[0] + f[1] * in_x[1] + A_x.T @ g_x + g_x @ A_x
 left = abs(in_l + lie).max() / abs(in_l).max()
 print("at a fixed place, ∂g/∂l and the Lie derivative cancel to", rules.order_of_magnitude(left))

@@ -12,7 +12,7 @@ NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.py"))
 
 def named(text: str) -> list[str]:
     """The names that a notebook gives to `references`."""
-    calls = re.findall(r"^references\((.*?)^?\)$", text, re.MULTILINE | re.DOTALL)
+    calls = re.findall(r"^references\((.*?)\)$", text, re.MULTILINE | re.DOTALL)
     return [name for call in calls for name in re.findall(r"(\w+)=\"", call)]
 
 

@@ -187,7 +187,7 @@ def elsewhere(tmp_path, monkeypatch):
         ("networks.py", "[step ** (m - i)]", "[step]", [True, True, True]),
         ("curves.py", "second = first.diff(dim=-3)", "second = first", [False, True, False]),
         ("charts.py", "WIDEST = 12", "WIDEST = 11", [False, False, True]),
-        ("companion/ledger.py", "SOURCES = (", "SOURCES = ('nobody', ", [False, False, False]),
+        ("companion/ledger.py", "SOURCES = tuple(WHOSE)", "SOURCES = ('nobody',)", [False, False, False]),
         ("curves.py", "    first = images.diff", "    # a comment\n    first = images.diff", [False, False, False]),
         ("curves.py", "How sharply points change", "How quickly points change", [False, False, False]),
     ],
