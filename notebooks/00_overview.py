@@ -59,7 +59,7 @@ questions = {
     "Do residual networks move the points more smoothly than plain ones?": "smoother-layers",
     "Does a small batch tear the data apart?": "batch-connectedness",
 }
-Markdown(ledger.answers(claims, questions))
+HTML(ledger.answers(claims, questions))
 
 # %% [markdown]
 # ## Four pictures

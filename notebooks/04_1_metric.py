@@ -329,7 +329,7 @@ balls = rl.geometry(trained, centres).balls(radius)[0]
 axes = 0.02 * balls.axes / balls.axes.prod(1, keepdim=True).sqrt()  # the area of a circle of radius 0.02
 cut = axes[:, 0] > 0.085
 shape = replace(balls, axes=axes.clamp(max=0.085)).outline(centres)
-title = f"balls of $g$ at equal area\nnetwork of median loss; ratio of axes: percentile {percentile} of {seeds}"
+title = f"balls of g at equal area\nnetwork of median loss; ratio of axes: percentile {percentile} of {seeds}"
 save(section4.ellipse_field(sample, shape, cut, plane, volume.view(201, 201), title=title), "section4_ellipses")
 print(f"{int(cut.sum())} of {len(cut)} ellipses are longer than the spacing of the grid: cut there, in grey")
 plt.show()

@@ -272,7 +272,7 @@ def balls_by(output="Euclidean", stretch=1.0, epsilon=0.05):
     root = A if output == "Euclidean" else (readout - readout.mean(0)) @ A
     balls, density = rl.balls_of(root @ P["centres"], epsilon), rl.balls_of(root @ P["plane"], 1.0).log_volume.exp()
     outlines = replace(balls, axes=balls.axes.clamp(max=longest)).outline(centres, 33)
-    title = f"balls of radius {epsilon:g}, output metric: {output}"
+    title = f"balls of radius {epsilon:g}, output metric: {output}, output stretched by {stretch:g}"
     return section4.ellipse_field(
         sample, outlines, balls.axes[:, 0] > longest, plane, density.clamp(min=1e-6).view(41, 41), title=title)
 

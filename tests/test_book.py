@@ -103,8 +103,12 @@ def test_images_say_what_they_show(parsed):
 def test_titles_have_one_form(parsed):
     listed = [a.text.strip() for a in parsed["index.html"].select("#pst-primary-sidebar nav a")]
     notebooks, more = listed[: len(NOTEBOOKS)], listed[len(NOTEBOOKS) :]
-    assert notebooks[0] == "Overview" and notebooks[-1] == "Errata" and more == [name.capitalize() for name in MORE]
-    assert all(re.match(r"§\d(\.\d)? \w|Appendix", title) for title in notebooks[1:-1])
+    assert (
+        notebooks[0] == "Overview"
+        and notebooks[-2:] == ["Errata", "Protocol and deviations"]
+        and more == [name.capitalize() for name in MORE]
+    )
+    assert all(re.match(r"§\d(\.\d)? \w|Appendix", title) for title in notebooks[1:-2])
     assert not re.search(r"[$\\^_]|\d ·", " ".join(listed))
     for name, title in zip(NOTEBOOKS[1:], listed[1:], strict=False):
         assert parsed[f"notebooks/{name}.html"].h1.text.startswith(title)

@@ -219,9 +219,11 @@ def test_the_wording_says_where_the_paper_does_not_print_a_claim_itself(claims):
 
 
 def test_questions_are_answered_by_verdicts(claims):
-    first, second = ledger.answers(claims, {"Does it fold?": "relu-residual-bijective", "And this?": "gauge"}).splitlines()
-    assert first.startswith("1. **Does it fold?** The statement that a residual layer with ReLU is bijective is **refuted**: ")
-    assert first.endswith("([02_notation](02_notation.ipynb#relu-residual-bijective))") and second == "2. **And this?** No verdict yet."
+    page = ledger.answers(claims, {"Does it fold?": "relu-residual-bijective", "And this?": "gauge"})
+    first, second = page.removeprefix("<ol>").removesuffix("</ol>").split("</li><li>")
+    assert first.startswith("<li><b>Does it fold?</b> The statement that a residual layer with ReLU is bijective is <b")
+    assert "refuted" in first and "href='02_notation.ipynb#relu-residual-bijective'" in first
+    assert second == "<b>And this?</b> No verdict yet.</li>"
 
 
 @pytest.mark.parametrize("verdict", rules.VERDICTS)

@@ -234,19 +234,18 @@ def summary(claims: Sequence[Mapping]) -> str:
 
 
 def answers(claims: Sequence[Mapping], questions: Mapping[str, str]) -> str:
-    """Questions, each with the verdict of the claim (an id) that answers it, as a numbered list in Markdown."""
-    found, lines = {claim["id"]: claim for claim in claims}, []
-    for number, (question, id) in enumerate(questions.items(), 1):
-        claim = found.get(id)
-        answer = "No verdict yet." if claim is None else _answer(claim)
-        lines.append(f"{number}. **{question}** {answer}")
-    return "\n".join(lines)
+    """Questions, each with the verdict of the claim (an id) that answers it, as a numbered list in HTML."""
+    found = {claim["id"]: claim for claim in claims}
+    lines = [
+        element("li", element("b", escape(question)), " ", _answer(found[id]) if id in found else "No verdict yet.")
+        for question, id in questions.items()
+    ]
+    return element("ol", *lines)
 
 
 def _answer(claim: Mapping) -> str:
-    link = f"[{claim['notebook']}]({claim['notebook']}.ipynb#{claim['id']})"
-    said = f"The statement that {wording(claim)} is **{claim['verdict']}**"
-    return f"{said}: {claim['reason']}. ({link})"
+    said = f"The statement that {escape(wording(claim))} is {verdict_in_colour(claim['verdict'])}"
+    return f"{said}: {escape(claim['reason'])}. ({_link(claim)})"
 
 
 def wording(claim: Mapping) -> str:
