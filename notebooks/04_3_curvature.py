@@ -164,7 +164,7 @@ at = sample.x[len(sample) // 60 :: len(sample) // 30]
 frames = torch.linalg.inv(rl.pushforward(trained, at))
 output = replace(sample, x=trained.coordinates(sample.x)[-1])
 images, constant = trained.coordinates(at)[-1], torch.eye(2).to(at).expand_as(frames)
-title = "a parallel frame of $g$ (network of median loss)"
+title = "a parallel frame of g (network of median loss)"
 fig = section4.parallel_frames((sample, output), at, frames, images, constant, title=title)
 save(fig, "section4_parallel")
 plt.show()
