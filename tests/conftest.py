@@ -41,6 +41,15 @@ def untyped():
 
 
 @pytest.fixture
+def closed():
+    """Figures that a test leaves open are closed after it."""
+    yield
+    from matplotlib import pyplot  # here, after a test has chosen the backend
+
+    pyplot.close("all")
+
+
+@pytest.fixture
 def alone(monkeypatch):
     """No cluster and no folder of the user's."""
     for name in ("RIEMLIB_SCHEDULER", "RIEMLIB_STUDIES", "RIEMLIB_PROGRESS"):

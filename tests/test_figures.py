@@ -16,17 +16,11 @@ matplotlib.use("agg")
 from riemlib import plot  # noqa: E402
 from riemlib.companion.figures import section1, section2, section4, section5, section7, studies  # noqa: E402
 
-pytestmark = pytest.mark.usefixtures("untyped")  # figures take arrays of axes
+pytestmark = pytest.mark.usefixtures("untyped", "closed")  # figures take arrays of axes
 
 SAMPLE = rl.spiral(40, noise=0.02, dtype=torch.float64)
 NET = network(widths=[2] * 4, step=0.5)
 RADIUS = 0.3
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plot.plt.close("all")
 
 
 def drawn(ax, kind) -> list:

@@ -13,18 +13,12 @@ from reference import network
 import riemlib as rl
 
 matplotlib.use("agg")
-from riemlib import curves, plot  # noqa: E402
+from riemlib import curves  # noqa: E402
 from riemlib.companion import contrasts  # noqa: E402
 from riemlib.companion.figures import studies as draw  # noqa: E402
 from riemlib.companion.figures.protocol import READINGS  # noqa: E402
 
-pytestmark = pytest.mark.usefixtures("untyped")  # figures take arrays of axes
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plot.plt.close("all")
+pytestmark = pytest.mark.usefixtures("untyped", "closed")  # figures take arrays of axes
 
 
 def alt_of(fig) -> str:

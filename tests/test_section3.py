@@ -8,16 +8,9 @@ import torch
 from matplotlib.patches import Rectangle
 
 matplotlib.use("agg")
-from riemlib import plot  # noqa: E402
 from riemlib.companion.figures import section3  # noqa: E402
 
-pytestmark = pytest.mark.usefixtures("untyped")  # figures take arrays of axes
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plot.plt.close("all")
+pytestmark = pytest.mark.usefixtures("untyped", "closed")  # figures take arrays of axes
 
 
 def test_below_the_errors_stand_their_local_orders():
