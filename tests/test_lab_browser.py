@@ -43,6 +43,9 @@ PICTURE = """async () => {
     const bytes = await (await fetch(document.querySelector('img.widget-image').src)).arrayBuffer();
     return Array.from(new Uint8Array(await crypto.subtle.digest('SHA-1', bytes))).join(' ');
 }"""
+#: every open notebook has its kernel, and no kernel works
+AT_REST = """[...jupyterapp.shell.widgets('main')].every(
+    widget => !widget.sessionContext || widget.sessionContext.session?.kernel?.status === 'idle')"""
 MESSAGE = "document.querySelector('.widget-html-content').innerText"
 
 # The server, on a working copy of a clone.
@@ -118,9 +121,11 @@ def page(server, context):
     page.wait_for_function("window.jupyterapp")
     page.evaluate("jupyterapp.restored.then(() => true)")
     yield page
+    page.wait_for_function(AT_REST)  # a kernel that ends while its notebook still opens: an error of Lab's, none of ours
+    said = [text for text in wrong if not OF_LAB.search(text)]
     page.evaluate("jupyterapp.serviceManager.sessions.shutdownAll()")
     page.close()
-    assert not [text for text in wrong if not OF_LAB.search(text)]
+    assert not said
 
 
 # What a reader does.
