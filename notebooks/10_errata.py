@@ -15,31 +15,36 @@
 # %% [markdown]
 # # Errata
 #
-# This page lists the claims of the paper that were not confirmed as they stand. For each of them it gives
+# This page lists what we could not confirm as it is printed. For each statement it gives
 #
-# - the verdict and its reason, as the notebook computed them;
-# - a link to the cell that decides it, which shows the counterexample or the numbers;
+# - what the paper says around it, and how we read a word that it does not define;
+# - the verdict and its reason, as the notebook computed them, with a link to the cell that decides it;
 # - the statement that does hold, where mathematics gives one.
 #
-# The parts are kept apart. First come printed statements that do not hold as printed. Then come printed statements that hold under a condition, and
-# those that are not decided. What the paper only implies, or reports from other works, stands last. Slips of the text, which change no result, are at
-# the end of the page.
+# Each kind has its own heading: refuted; not supported; true under a condition; not decided; only implied by the paper, or reported from other works.
+# Slips of the text, which change no result, are at the end of the page.
 #
-# Claims that were confirmed are not listed: [00_overview](00_overview.ipynb) has the whole ledger. How verdicts are reached is told in
-# [11_protocol](11_protocol.ipynb).
+# **What this page leaves out** is what holds as printed. The counts are below, and [00_overview](00_overview.ipynb) has every claim.
+# [11_protocol](11_protocol.ipynb) says how a verdict is reached.
 #
-# **Are we wrong?** Each verdict names the cell that decides it, and the cell can be run again. If you find an error in our evidence or in our reading of
-# the paper, please open an issue or send a change (`CONTRIBUTING.md` says how). The authors' corrections are especially welcome. They will stand here.
+# **What we read.** We have the paper as it was published, as a scan. Its longer version with the appendix could not be found. The longer version may
+# state a condition that we miss, or prove what we prove in our own way.
+#
+# **Are we wrong?** Each verdict names the cell that decides it, and you can run this cell again. If you find an error in our evidence, or in our reading
+# of the paper, please tell us. `CONTRIBUTING.md` says how. Corrections by the authors are especially welcome, and will stand on this page.
 
 # %% tags=["parameters"]
 device: str = "cpu"  # nothing is computed here
 
 # %%
-from IPython.display import HTML
+from IPython.display import HTML, Markdown
 
 from riemlib.companion import build, ledger
 
 claims = ledger.gather(build.executed())
+
+# %% tags=["nbval-ignore-output"]
+Markdown(ledger.summary(claims))
 
 # %% tags=["nbval-ignore-output"]
 HTML(ledger.errata(claims))
@@ -47,17 +52,17 @@ HTML(ledger.errata(claims))
 # %% [markdown]
 # ## Slips of the text
 #
-# None of these changes a result. We list them because a careful reader stops at them.
+# None of these changes a result. We list them because they can stop a reader.
 #
 # | where | what stands there | what is meant |
 # |---|---|---|
-# | §3 | homogeneous | autonomous: $f$ does not depend on $l$ |
-# | §3 | $L \to 0$ in the limit of many layers | $L \to \infty$ |
-# | §§2, 3 | $C^0$ and $C^k$ networks | smoothness in the layer $l$: in $x$ every tanh network is smooth |
-# | Defs 4.2, 4.3 | topological manifolds | smooth manifolds: the definitions differentiate |
+# | §3, title and text | $C^0$ and $C^k$ networks | smoothness in the layer $l$: in $x$ every tanh network is smooth |
+# | §3, below Eq. 7 | $L \to 0$ (in our scan; it may be a fault of the scan) | $L \to \infty$ |
+# | §3, last paragraph | a homogeneous equation | an autonomous one: $f$ does not depend on $l$ |
+# | Def. 4.2 | topological manifolds | smooth manifolds: the definition differentiates |
 # | Def. 4.3 | the pullback of a metric is a metric | that holds for immersions; where $P$ has rank below $d_0$, $g$ is only positive semi-definite |
-# | §5 | the fibre as a product of cospaces | the tensor product: symmetric positive forms |
-# | Figure 2, §7.1 | the layers at which the classes pass: 3, 4, 5 in one place, 4, 5, 6 in the other | one of the two |
+# | §5 | the fibre as a product of two dual spaces | their tensor product, and in it the symmetric positive forms |
+# | Figure 2, §7.1 | the classes pass at layers 3, 4, 5 (caption) and 4, 5, 6 (text) | one of the two |
 
 # %%
 from riemlib.companion.references import references

@@ -7,11 +7,12 @@ functions show gathered claims to a reader. What a claim says, they all take fro
 
 import json
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
 from pathlib import Path
 
+from .findings import FINDINGS, Finding
 from .rules import VERDICTS, Verdict, rounded, show
 
 MIME = "application/vnd.riemlib.claim+json"
@@ -26,10 +27,19 @@ WHOSE = {
 SOURCES = tuple(WHOSE)
 #: heading of the errata -> what stands there
 ERRATA = {
-    "Printed statements": "They do not hold as they are printed: a counterexample is shown, or the evidence does not show them.",
-    "With a condition": "These printed statements hold under a condition that the paper does not state. The verdict names it.",
-    "Not decided": "The evidence is too weak for a verdict on these printed statements. The record says how much more is needed.",
+    "Refuted": "These printed statements are about all cases, and a counterexample is shown.",
+    "Refuted, as we read a word": "The verdict turns on a word that the paper does not define. Another reading can give another verdict.",
+    "Not supported": "Our experiments do not show these printed statements. They are on toy data, as the paper's are.",
+    "With a condition": "These printed statements hold under a condition that the published paper does not state. The verdict names it.",
+    "Not decided": "Our evidence is too weak for a verdict on these printed statements. The verdict says how much more is needed.",
     "Implied or cited": "We read these into the paper, or it reports them from other works. They are not held against its authors.",
+}
+#: verdict -> the heading of `ERRATA` under which a printed statement stands
+PARTS = {
+    "refuted": "Refuted",
+    "not supported": "Not supported",
+    "confirmed with conditions": "With a condition",
+    "undecided": "Not decided",
 }
 
 
@@ -40,14 +50,17 @@ ERRATA = {
 class Claim:
     """What the paper says (`statement`), where (`section`), and the statement that does hold (`repaired`), where there is one.
 
-    `source`: the paper prints the claim, implies it, or cites it from another work; or it is ours. `first`: the verdict under the first
-    protocol, where it had one; `changed`: what the second changes.
+    `source`: the paper prints the claim, implies it, or cites it from another work; or it is ours. `reading`: how a word is read that the
+    paper does not define; `context`: what it says around the statement. `first`: the verdict under the first protocol, where it had one;
+    `changed`: what the second changes.
     """
 
     id: str
     section: str
     source: str
     statement: str
+    reading: str = ""
+    context: str = ""
     repaired: str = ""
     first: str = ""
     changed: str = ""
@@ -157,7 +170,7 @@ def _from_claims(id: str) -> dict:
 
 def table(claims: Sequence[Mapping]) -> str:
     """Gathered claims as an HTML table: section, claim, verdict, reason, and the cell that decides it."""
-    head = [element("th", name, style=LEFT) for name in ("§", "what the paper says", "verdict", "because", "decided in")]
+    head = [element("th", name, style=LEFT) for name in ("§", "statement", "verdict", "because", "decided in")]
     rows = [
         element(
             "tr",
@@ -185,8 +198,8 @@ def tables_by_source(claims: Sequence[Mapping]) -> str:
 def errata(claims: Sequence[Mapping]) -> str:
     """What is not confirmed as the paper has it, as HTML: the statement, what was found, and what does hold.
 
-    First the printed statements that do not hold as printed. Under headings of their own: what holds under a condition that the paper does
-    not state, what is not decided, and what the paper implies or cites.
+    The headings of `ERRATA` keep apart the printed statements that are refuted, that are refuted as a word is read, that are not supported,
+    that hold under a condition, and that are not decided; and what the paper implies or cites.
     """
     parts: dict[str, list[Mapping]] = {heading: [] for heading in ERRATA}
     for claim in claims:
@@ -203,22 +216,27 @@ def _part(claim: Mapping) -> str:
     """The heading of `ERRATA` under which a claim stands."""
     if claim["source"] != "printed":
         return "Implied or cited"
-    return {"undecided": "Not decided", "confirmed with conditions": "With a condition"}.get(claim["verdict"], "Printed statements")
+    if claim["verdict"] == "refuted" and CLAIMS[claim["id"]].reading:
+        return "Refuted, as we read a word"
+    return PARTS[claim["verdict"]]
 
 
 def _erratum(claim: Mapping) -> str:
-    said = _paragraph(element("b", f"§ {escape(claim['section'])}: {escape(wording(claim))}."))
-    found = _paragraph(f"{verdict_in_colour(claim['verdict'])}, {_link(claim)}: {escape(claim['reason'])}.")
-    holds = CLAIMS[claim["id"]].repaired
-    return _box(claim["verdict"], said, found, _paragraph(f"<b>What holds.</b> {escape(holds)}") if holds else "")
+    """A statement, what is said around it, what was found, and what does hold. A reason that says the last as well is cut there."""
+    said, about = CLAIMS[claim["id"]], _paragraph(element("b", f"§ {escape(claim['section'])}: {escape(wording(claim))}."))
+    reason = claim["reason"].partition(" What holds:")[0].rstrip(".") if said.repaired else claim["reason"]
+    found = _paragraph(f"{verdict_in_colour(claim['verdict'])}, {_link(claim)}: {escape(reason)}.")
+    notes = {"In the paper.": said.context, "As we read it.": said.reading, "What holds.": said.repaired}
+    context, reading, holds = (_paragraph(f"{element('b', name)} {escape(text)}") if text else "" for name, text in notes.items())
+    return _box(claim["verdict"], about, context, reading, found, holds)
 
 
 def markdown(claims: Sequence[Mapping], folder: str) -> str:
-    """Gathered claims as a Markdown table: section, claim, verdict, and a link to the notebook in `folder`."""
-    lines = ["| § | what the paper says | verdict | decided in |", "|---|---|---|---|"]
+    """Gathered claims as Markdown: the answers to five questions, and a table of section, claim, verdict, and a link to `folder`."""
+    answered = answers_in_markdown(claims, folder)
+    lines = [*([answered, ""] if answered else []), "| § | statement | verdict | decided in |", "|---|---|---|---|"]
     for claim in claims:
-        link = f"[{claim['notebook']} \\[{claim['cell']}\\]]({folder}/{claim['notebook']}.ipynb)"
-        lines.append(f"| {claim['section']} | {wording(claim)} | **{claim['verdict']}** | {link} |")
+        lines.append(f"| {claim['section']} | {wording(claim)} | **{claim['verdict']}** | {_link_in_markdown(claim, folder)} |")
     return "\n".join(lines)
 
 
@@ -233,19 +251,25 @@ def summary(claims: Sequence[Mapping]) -> str:
     return " ".join([f"{len(claims)} claims.", *parts, *([f"No verdict yet: {', '.join(waiting)}."] if waiting else [])])
 
 
-def answers(claims: Sequence[Mapping], questions: Mapping[str, str]) -> str:
-    """Questions, each with the verdict of the claim (an id) that answers it, as a numbered list in HTML."""
-    found = {claim["id"]: claim for claim in claims}
-    lines = [
-        element("li", element("b", escape(question)), " ", _answer(found[id]) if id in found else "No verdict yet.")
-        for question, id in questions.items()
-    ]
-    return element("ol", *lines)
+def answers(claims: Sequence[Mapping]) -> str:
+    """The questions of `FINDINGS`, each with its answer, and the verdict and the cell that it rests on, as a numbered list in HTML."""
+    return element("ol", *(element("li", element("b", escape(f.question)), " ", *_answer(f, claims)) for f in FINDINGS))
 
 
-def _answer(claim: Mapping) -> str:
-    said = f"The statement that {escape(wording(claim))} is {verdict_in_colour(claim['verdict'])}"
-    return f"{said}: {escape(claim['reason'])}. ({_link(claim)})"
+def _answer(finding: Finding, claims: Sequence[Mapping]) -> Iterator[str]:
+    for claim in (claim for claim in claims if claim["id"] == finding.id):
+        verdict = verdict_in_colour(claim["verdict"])
+        yield f"{escape(finding.answer(claim))} <br>Verdict on “{escape(wording(claim))}”: {verdict} ({_link(claim)})."
+
+
+def answers_in_markdown(claims: Sequence[Mapping], folder: str) -> str:
+    """The same in Markdown, with links to the notebooks in `folder`."""
+    lines = []
+    for finding in FINDINGS:
+        for claim in (claim for claim in claims if claim["id"] == finding.id):
+            verdict = f"Verdict on “{wording(claim)}”: **{claim['verdict']}** ({_link_in_markdown(claim, folder)})."
+            lines.append(f"1. **{finding.question}** {finding.answer(claim)} {verdict}")
+    return "\n".join(lines)
 
 
 def wording(claim: Mapping) -> str:
@@ -291,3 +315,8 @@ def _paragraph(*content: str) -> str:
 def _link(claim: Mapping) -> str:
     """A link from a notebook to the cell that decides a claim, named by its number when it was executed."""
     return element("a", f"{escape(claim['notebook'])} [{claim['cell']}]", href=f"{claim['notebook']}.ipynb#{claim['id']}")
+
+
+def _link_in_markdown(claim: Mapping, folder: str) -> str:
+    """A link from a Markdown file to the notebook that decides a claim, in `folder`, and the number of the cell."""
+    return f"[{claim['notebook']} \\[{claim['cell']}\\]]({folder}/{claim['notebook']}.ipynb)"
