@@ -120,7 +120,7 @@ for name, caption in pictures.items():
 # The ledger has every claim. It is for looking up, not for reading through.
 #
 # - **confirmed**: the evidence shows it.
-# - **confirmed with conditions**: it holds under a condition that the paper does not state. The verdict names the condition.
+# - **confirmed with conditions**: it holds under a condition that the statement does not name. The verdict names it.
 # - **not supported**: the evidence does not show it. It may still be true.
 # - **refuted**: a counterexample is shown, or the evidence shows the opposite.
 # - **undecided**: the evidence is too weak. The verdict says how much more is needed.

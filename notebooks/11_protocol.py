@@ -15,14 +15,15 @@
 # %% [markdown]
 # # Protocol and deviations
 #
-# How does evidence become a verdict? This page says it for all notebooks. It has four parts:
+# How does evidence become a verdict? This page answers that for all notebooks. It has five parts:
 #
 # 1. the rules, in plain words;
 # 2. the two protocols: what changed between them, and why;
-# 3. the power of the rules: how often each would find an effect that is there;
-# 4. the multiverse: the comparisons of Figures 2 and 4 under 144 settings that the paper leaves open.
+# 3. the multiverse: the comparisons of Figures 2 and 4 under 144 settings that the paper leaves open;
+# 4. the power of the rules: how often each would find an effect that is there;
+# 5. a test of the table from which the multiverse is read.
 #
-# No claim is decided on this page.
+# No claim is decided on this page. C0 is a plain network, C1 a residual one, C2 one with a momentum term, and "mixed" is C1 with one plain layer.
 
 # %% tags=["parameters"]
 handful: int = 10  # cells of the multiverse, besides those of the base, that are computed anew
@@ -36,8 +37,9 @@ from functools import partial
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from IPython.display import HTML
 
-from riemlib.companion import multiverse, notebook
+from riemlib.companion import ledger, multiverse, notebook
 from riemlib.companion.figures import protocol, save
 from riemlib.companion.ledger import CLAIMS
 from riemlib.companion.multiverse import AXES, BASE, read, rougher, torn, untangled
@@ -51,53 +53,56 @@ notebook.opening("the protocol", device=device, time="about a minute")
 # %% [markdown]
 # ## The rules
 #
-# **Statements of mathematics.** A statement that holds under the hypotheses that the paper states is *confirmed*, where two independent ways of
-# computing agree. If it needs a hypothesis that the paper does not state, it is *confirmed with conditions*, and the verdict names the hypothesis. One
-# counterexample *refutes* a statement about all cases. If the paper's argument does not show the statement, and we neither prove nor refute it, it is
-# *not supported*.
+# **Statements of mathematics.** A statement is *confirmed* if it holds under the hypotheses that the paper states, and two independent ways of
+# computing agree. If it needs another hypothesis, it is *confirmed with conditions*, and the verdict names the hypothesis. One counterexample *refutes*
+# a statement about all cases. If the paper's argument does not show the statement, and we neither prove nor refute it, it is *not supported*.
 #
-# **Statements that something can happen.** One verified case confirms. None in many tries does not refute: the statement is *not supported*, and the
-# verdict gives an upper bound for how often it happens.
+# **Statements that something can happen.** One verified case confirms. If there is none in many tries, the statement is not refuted. It is *not
+# supported*, and the verdict says how often it happens at most.
 #
-# **Statements about trained networks.** Such a statement compares two conditions. Before looking we name three things: the comparison that decides,
-# the direction that the paper says (it counts as positive), and the smallest effect of interest, $\Delta$. Both conditions are trained from the same
-# seeds on the same points. The effect under one setting has a 95 % interval. It reads
+# **Statements about trained networks.** Such a statement compares two conditions. Three things are named first: the comparison that decides, the
+# direction that the paper says (it counts as positive), and the smallest effect of interest, $\Delta$. Both conditions are trained from the same
+# seeds on the same points. Under one setting the effect has a 95 % interval. The effect reads
 #
 # - **for**, where the whole interval is above $\Delta$;
 # - **against**, where the whole interval is below $-\Delta$;
 # - **absent**, where the whole interval is between $-\Delta$ and $\Delta$;
 # - **silent** otherwise: the data do not tell.
 #
-# The base is our own setting, with many seeds. The multiverse has the other settings, with 20 seeds each. The first line that applies is the verdict:
+# The base is the setting that we chose, with many seeds. The multiverse is a table of many settings, with 20 seeds each. The first line that applies is
+# the verdict:
 #
-# 1. *undecided*, if the base is silent, or more than half of all settings are. The record says about how many seeds would be enough.
+# 1. *undecided*, if the base is silent, or more than half of all settings are. The verdict says about how many seeds would be enough.
 # 2. *confirmed*, if the base is for, and so are at least 90 % of the settings that are not silent.
 # 3. *refuted*, if the base is against, and so are at least 90 % of the settings that are not silent.
-# 4. *confirmed with conditions*, if there is a rule of at most two thresholds, such as "turns at most 1 and Adam", under which at least 90 % of the
-#    settings that are not silent are for. The rule holds at least 20 settings. It is chosen by the even seeds and has to hold on the odd ones, too.
+# 4. *confirmed with conditions*, if there is a rule of at most two thresholds, such as "turns at most 1 and Adam". Of the settings that meet the rule
+#    and are not silent, at least 90 % are for. At least 20 settings meet it. The rule is chosen by the even seeds, and has to pass on the odd ones, too.
 # 5. *not supported* otherwise.
 #
 # The rules treat both directions alike: with the two conditions exchanged, lines 2 and 3 change places. A difference that is not significant never
 # confirms and never refutes.
 #
-# A statement that something *makes no difference*, or *costs little*, has a margin in the place of $\Delta$. It is for where the whole interval is
-# within the margin. It is silent where the reference itself reaches 0.0 % error for fewer than 20 % of the seeds: there is nothing to lose.
+# A statement that something *makes no difference*, or *costs little*, has a margin in the place of $\Delta$. It reads *for* where the whole interval is
+# within the margin. It reads *silent* where the network without the change reaches 0.0 % error for fewer than 20 % of the seeds: it has little to lose.
+#
+# Words such as "intuitive" are not measured. Where a verdict turns on a word that the paper does not define, such as "flat" or "simple", the
+# [errata](10_errata.ipynb) say how we read it.
 
 # %% [markdown]
 # ## The two protocols
 #
-# The first protocol decided 39 claims of the first edition (version 1.0.0, November 2026). A review of its evidence then found verdicts that did not
-# follow from it. The second protocol (version 2.0.0, November 2026) decides all verdicts of the ledger now. Its rules were written after a look at the
-# first results. Such rules are weaker than rules written before any look. So this page says what changed, claim by claim.
+# The first protocol decided the 39 claims of the first edition (version 1.0.0, November 2026). A review of the evidence then found verdicts that did
+# not follow from it. All verdicts of the ledger are now decided by the second protocol (version 2.0.0, November 2026). Its rules were written after a
+# look at the first results. Such rules are weaker than rules written before any look. So this page says what changed, claim by claim.
 #
 # | | first protocol | second protocol | why |
 # |---|---|---|---|
 # | rule | significance, or an interval on one side of 0 | an interval beyond the smallest effect of interest, and the five lines above | a tiny effect can be significant, and a small sample can hide a large one |
-# | sensitivity | one setting varied at a time, looked at by eye | 144 settings, counted by the rule | settings act together |
+# | other settings | one varied at a time, looked at by eye | 144 settings, counted by the rule | settings act together |
 # | training points | evenly spaced along the arms | at random positions, one draw for all | an even sample is its own mirror image: training on all points at once then leaves every bias at 0 |
-# | updates | from 80 to 3000 | 3000, or stated by the setting | after few updates one measures how fast networks learn, not what they learn |
+# | updates | from 80 to 3000 | 3000; 1000 only as one of the settings | after few updates one measures how fast networks learn, not what they learn |
 # | batch sizes | compared at equal epochs, too | compared at equal updates | at equal epochs a larger batch gets fewer updates |
-# | seeds | 100 or fewer | at least 100, and 400 for shares | 100 pairs fix a difference of shares to about ± 12 points only |
+# | seeds | 100 or fewer | 100, and 400 for shares; 20 for networks of up to 640 layers | 100 pairs fix a difference of shares to about ± 12 points only |
 # | several comparisons | any of them could turn the verdict | one comparison decides, the others are shown beside it | more comparisons mean more chances to err |
 # | whose claim | printed or implied | printed, implied, cited or ours, counted apart | what we read into the paper, or what it reports of others, is not held against its authors |
 #
@@ -107,22 +112,22 @@ notebook.opening("the protocol", device=device, time="about a minute")
 # |---|---|---|
 # | C1 and C2 change smoothly from layer to layer, C0 sharply | roughness of C0 over that of C1, and over that of C2; both must hold | a factor of 1.25 |
 # | the four networks reach 0.0 % error | existence; the shares over the multiverse are shown | |
-# | a network without the identity into layer 6 still untangles | existence; the share of C1 within the margin is shown beside it | 10 points |
+# | a network without the identity into layer 6 still untangles | existence; whether it does so as often as C1 is shown beside it | 10 points |
 # | batch 300 breaks connected sets, 1000 keeps them | largest gap over the diameter at the output, batch 300 over batch 1000, C1 | a factor of 2 |
 
 # %% [markdown]
-# Claim by claim: whose it is, its verdict under the first protocol, and what the second one changes. The
-# [ledger](00_overview.ipynb) has the verdicts of today.
+# Claim by claim: whose it is, its verdict under the first protocol, and what the second one changes. The [ledger](00_overview.ipynb) has the
+# verdicts of today.
 
 # %%
-rows = [[claim.section, claim.id, claim.source, claim.first or "none", claim.changed] for claim in CLAIMS.values()]
-pd.DataFrame(rows, columns=["§", "claim", "source", "first verdict", "what changed"]).set_index("§")
+assert sum(claim.first != "" for claim in CLAIMS.values()) == 39
+HTML(ledger.changed(CLAIMS.values()))
 
 # %% [markdown]
 # ## The multiverse
 #
-# The paper does not give the number of turns, the learning rate, the number of updates or the optimiser, and it shows one depth. So we train under
-# every combination of these values, from 20 seeds each:
+# The text of the paper does not give the number of turns, the depth, the learning rate or the number of updates. Of the optimiser it says that it is
+# stochastic gradient descent. So we train under every combination of these values, from 20 seeds each:
 
 # %%
 table, about = read(), multiverse.described()
@@ -131,10 +136,12 @@ print(f"{how_many}, made on {about['date']} with torch {about['versions']['torch
 pd.Series({name: ", ".join(map(str, values)) for name, values in AXES.items()}, name="values").to_frame()
 
 # %% [markdown]
-# `rate` is a factor of the optimiser's own learning rate. That of Adam is 0.01. For stochastic gradient descent with momentum 0.9 it was tuned once, by
-# code, on other seeds: of five rates it is the one with which most networks of the four kinds reach 0.0 % error at the base. Batches have 300 of 1000
-# points. For the claim about batches, C1 and C2 are also trained with batch 1000, and with both batches on 4000 points. The mixed network has no
-# identity on the way into layer 6 of 10, 4 of 6 or 10 of 16. All measures are taken on 4000 points that are even along the arms.
+# `adam` is the optimiser Adam, and `sgd` is stochastic gradient descent with momentum 0.9. `rate` is a factor: it multiplies the optimiser's own
+# learning rate. That of Adam is 0.01. That of stochastic gradient descent was tuned once, by code, on other seeds. Of five rates it is the one with
+# which most networks of the four kinds reach 0.0 % error at the base.
+#
+# Batches have 300 of 1000 points. For the claim about batches, C1 and C2 are also trained with batch 1000, and with both batches on 4000 points. The
+# mixed network has no identity on the way into layer 6 of 10, 4 of 6 or 10 of 16. All measures are taken on 4000 points that are even along the arms.
 
 # %%
 print(f"the rate of sgd is {about['sgd_rate']}, of {about['sgd_rates']}")
@@ -145,7 +152,8 @@ by.rename_axis(columns="share of networks at 0.0 % error")
 # %% [markdown]
 # ### Roughness: C0 against C1 and against C2
 #
-# Each column is one setting. The dot is the effect, the bar its 95 % interval, and the marks below say which setting it is.
+# Roughness says how sharply points change direction from layer to layer. Each column of the picture is one setting. The dot is the effect and the bar
+# its 95 % interval. The marks below say which setting it is. The arrow points at the base.
 
 # %%
 found = {
@@ -198,9 +206,9 @@ curve("C1 gaps, batch 300-1000", "protocol_connectedness", "largest gap, batch 3
 # %% [markdown]
 # ### What the settings say
 #
-# For each comparison: the number of settings of each reading, how the base reads with its 20 seeds of the table, and the effect there in plain terms.
-# Where fewer than 90 % of the settings that are not silent agree, the last two columns have the rule of line 4, if there is one, under which the
-# paper's statement holds, or its opposite. These counts are no verdicts: the verdicts have more seeds at the base.
+# Each row is a comparison. The first columns count the settings by their reading. Then follow the reading of the base, with the 20 seeds of the table,
+# and the effect there in plain terms. The last two columns have the rule of line 4 under which the paper's statement holds, or its opposite. They are
+# empty where no such rule is needed, or none is found. These counts are no verdicts: the verdicts rest on more seeds at the base.
 
 # %%
 rows = []
@@ -216,11 +224,12 @@ pd.DataFrame(rows).set_index("comparison")
 # %% [markdown]
 # ## The power of the rules
 #
-# A rule that rarely finds an effect that is there should not decide. The power is the share of samples that read *for* where the true effect is twice
-# the smallest effect of interest (for a statement of no difference: where there is none). Where the true effect is just the smallest of interest, an
-# interval above it is rare with any number of seeds, as it should be. The samples are drawn with the spread that the networks of
-# the base show. No rule with a power below 80 % is used at the base. The settings of the multiverse have 20 seeds. Where the power is low there, many
-# of them are silent, and a silent setting counts for neither side.
+# A rule that rarely finds an effect that is there should not decide. To see how often it does, we draw samples with the spread that the networks of the
+# base show. In these samples the true effect is twice the smallest effect of interest. (For a statement of no difference there is none.) The power is
+# the share of samples that read *for*. None of the comparisons below has a power under 80 % at the base. The record of every other claim about trained
+# networks gives its own power, and there it can be lower. A low power makes *silent* likely. It does not turn an effect into its opposite.
+#
+# The settings of the multiverse have 20 seeds. Where the power is low there, many of them are silent. A silent setting counts for neither side.
 
 # %%
 at_base = {name: next(one.whole for one in each if one.settings == BASE) for name, each in effects.items()}
@@ -229,15 +238,16 @@ shares = {name: base for name, base in at_base.items() if base.kind == "share"}
 parts = [power_table(sizes, n=seeds, seed=seed), power_table(shares, n=seeds_of_shares, seed=seed)]
 few = power_table(sizes | shares, n=len(about["seeds"]), seed=seed).set_index("claim")["power"]
 powers = pd.concat(parts).set_index("claim")
+assert powers["used"].all()  # 80 % or more
 powers.assign(**{"power with 20 seeds": few})
 
 # %% [markdown]
 # ## Is the table right?
 #
-# The table was computed once and is kept with the code (`make multiverse` computes it anew, also on a cluster). Here the cells of the base and a random
-# handful of the others are computed again, on this machine, and compared. `equal` is the share of numbers that are the same to the last digit kept.
-# The other columns are the new value less the old one: the share of networks at 0.0 % error, and the medians of the measures. On another kind of
-# processor rounding differs, and single networks can end elsewhere. Then `equal` is below 1 and the other columns say how much it matters.
+# The table was computed once and is kept with the code. `make multiverse` computes it anew, also on a cluster. Here the cells of the base, and some others
+# chosen at random, are computed again on this machine and compared. `equal` is the share of numbers that are the same to the last digit kept. The
+# last columns are the new value less the old one: of the share of networks at 0.0 % error (`solved`), and of the medians of the measures. On another
+# kind of processor rounding differs, and single networks can end elsewhere. Then `equal` is below 1, and the other columns say how much it matters.
 
 # %% tags=["nbval-ignore-output"]
 again = multiverse.check(handful, seed)

@@ -185,6 +185,23 @@ def table(claims: Sequence[Mapping]) -> str:
     return element("table", element("thead", element("tr", *head)), element("tbody", *rows))
 
 
+def changed(claims: Iterable[Claim]) -> str:
+    """Claims as an HTML table: section, claim, whose it is, its verdict under the first protocol, and what the second changes."""
+    head = [element("th", name, style=LEFT) for name in ("§", "statement", "source", "first verdict", "what the second protocol changes")]
+    rows = [
+        element(
+            "tr",
+            _cell(escape(claim.section)),
+            _cell(escape(claim.statement), "<br>", element("code", claim.id)),
+            _cell(claim.source),
+            _cell(verdict_in_colour(claim.first) if claim.first else "none"),
+            _cell(escape(claim.changed)),
+        )
+        for claim in claims
+    ]
+    return element("table", element("thead", element("tr", *head)), element("tbody", *rows))
+
+
 def tables_by_source(claims: Sequence[Mapping]) -> str:
     """Gathered claims as HTML: whose they are, and a table for each."""
     found = []
