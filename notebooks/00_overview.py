@@ -28,7 +28,7 @@
 #    the frames. (§§5, 6)
 #
 # **Why it matters.** In such a metric "near" and "far" mean what they mean to the network. The metric can be computed exactly, at every layer. It says
-# which changes of an input the network hardly notices, and which it does. What the paper says about smoothness, depth and batch size bears on how
+# which changes of an input move the output, and which hardly do. What the paper says about smoothness, depth and batch size bears on how
 # networks are built and trained.
 #
 # The paper illustrates this in §7 with networks of width 2 on toy spirals, and shows one run of each. It names the activation (tanh), the

@@ -28,7 +28,7 @@
 # [11_protocol](11_protocol.ipynb) says how a verdict is reached.
 #
 # **What we read.** We have the paper as it was published, as a scan. Its longer version with the appendix could not be found. The longer version may
-# state a condition that we miss, or prove what we prove in our own way.
+# state a condition that we miss, or have a proof that we give ourselves.
 #
 # **Are we wrong?** Each verdict names the cell that decides it, and you can run this cell again. If you find an error in our evidence, or in our reading
 # of the paper, please tell us. `CONTRIBUTING.md` says how. Corrections by the authors are especially welcome, and will stand on this page.

@@ -1,14 +1,18 @@
 """The ledger: claims that stand once, and records that reach a reader unchanged and only once."""
 
 import dataclasses
+import html
 import json
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from riemlib.companion import ledger, rules
+from riemlib.companion.findings import FINDINGS
 
 FOUND = rules.Verdict("confirmed", "holds")
 REFUTED = rules.Verdict("refuted", "off")
@@ -187,8 +191,10 @@ def test_each_source_has_a_table_of_its_own(claims):
 @pytest.mark.parametrize(
     ("id", "verdict", "heading"),
     [
-        ("product-order", "refuted", "Printed statements"),
-        ("product-order", "not supported", "Printed statements"),
+        ("product-order", "refuted", "Refuted"),
+        ("flattened-output", "refuted", "Refuted, as we read a word"),
+        ("product-order", "not supported", "Not supported"),
+        ("batch-complexity", "not supported", "Not supported"),
         ("product-order", "confirmed with conditions", "With a condition"),
         ("product-order", "undecided", "Not decided"),
         ("zero-error-typical", "refuted", "Implied or cited"),
@@ -218,12 +224,76 @@ def test_the_wording_says_where_the_paper_does_not_print_a_claim_itself(claims):
         assert ledger.wording(dataclasses.asdict(claim)) == claim.statement + ending
 
 
-def test_questions_are_answered_by_verdicts(claims):
-    page = ledger.answers(claims, {"Does it fold?": "relu-residual-bijective", "And this?": "gauge"})
-    first, second = page.removeprefix("<ol>").removesuffix("</ol>").split("</li><li>")
-    assert first.startswith("<li><b>Does it fold?</b> The statement that a residual layer with ReLU is bijective is <b")
-    assert "refuted" in first and "href='02_notation.ipynb#relu-residual-bijective'" in first
-    assert second == "<b>And this?</b> No verdict yet.</li>"
+def test_the_errata_say_what_the_paper_says_around_a_statement_and_how_it_is_read(tmp_path):
+    reason = "off. What holds: it half holds"
+    decided = [ledger.record(id, rules.Verdict("refuted", reason), {}) for id in ("softmax-chart", "batch-complexity")]
+    softmax, batch = ledger.errata(ledger.gather([executed(tmp_path / "a.ipynb", *decided)])).split("as we read a word")
+    assert html.escape(ledger.CLAIMS["softmax-chart"].context) in softmax and "As we read it." not in softmax
+    assert "it half holds" not in softmax and "off." in softmax  # what holds is said once
+    claim = ledger.CLAIMS["batch-complexity"]
+    assert claim.reading in batch and html.escape(claim.context) in batch and reason in batch and "What holds.</b>" not in batch
+
+
+def test_the_changes_of_the_protocol_have_a_row_for_each_claim():
+    page = ledger.changed(ledger.CLAIMS.values())
+    assert page.count("<tr>") == 46 and page.count(">none</td>") == sum(not claim.first for claim in ledger.CLAIMS.values()) > 0
+    assert all(html.escape(claim.changed) in page and claim.id in page for claim in ledger.CLAIMS.values())
+
+
+# The findings.
+
+
+PUBLISHED = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
+
+
+@pytest.fixture(scope="module")
+def published() -> dict:
+    return {claim["id"]: claim for claim in ledger.gather(PUBLISHED)}
+
+
+@pytest.mark.skipif(not PUBLISHED, reason="no executed notebooks")
+def test_each_question_is_answered_in_sentences_by_what_is_published(published):
+    """The sentences are those of the verdict, with numbers of the record; they stand in HTML and in Markdown with the links."""
+    page, text = ledger.answers(published.values()), ledger.answers_in_markdown(published.values(), "notebooks")
+    assert page.count("<li>") == len(text.splitlines()) == len(FINDINGS) == 5
+    for finding, line in zip(FINDINGS, text.splitlines(), strict=True):
+        claim = published[finding.id]
+        assert finding.verdict == claim["verdict"] and finding.answer(claim) == finding.said(claim["evidence"])
+        assert html.escape(finding.answer(claim)) in page and finding.answer(claim) in line and line.startswith("1. ")
+        assert f"{claim['notebook']}.ipynb#{claim['id']}" in page and f"(notebooks/{claim['notebook']}.ipynb)" in line
+        assert f"**{finding.question}**" in line and f"**{claim['verdict']}**" in line and ledger.wording(claim) in line
+        assert re.search(r"\d", finding.answer(claim)) and "  " not in line
+
+
+@pytest.mark.skipif(not PUBLISHED, reason="no executed notebooks")
+@pytest.mark.parametrize("finding", FINDINGS, ids=lambda finding: finding.id)
+def test_a_sentence_goes_with_its_verdict(finding, published):
+    """Under another verdict the reason of the rule stands there: no Yes or No outlives the verdict it is about."""
+    said = finding.answer(published[finding.id])
+    other = {**published[finding.id], "verdict": "undecided", "reason": "the data do not tell"}
+    assert finding.answer(other) == "the data do not tell." != said
+    with pytest.raises((KeyError, ValueError)):
+        finding.answer({**published[finding.id], "evidence": {}})
+
+
+def test_the_numbers_of_a_finding_are_those_of_its_evidence():
+    arms = "trained networks in which an arm meets itself at the output, step "
+    evidence = {f"{arms}1/L = 0.1": [0.4, [0.309, 0.498]], f"{arms}1": [0.99, [0.946, 0.998]], "other": 3}
+    said = next(finding for finding in FINDINGS if finding.id == "tanh-residual-folds").said(evidence)
+    assert "in 99 % [95, 100] of the trained" in said and "in 40 % [31, 50]." in said
+    pieces = {"batch 300": [0.73, 0.636, 0.807], "batch 1000": [0.78, 0.689, 0.85]}
+    evidence = {
+        "primary contrast": "the gap",
+        "smallest effect of interest": "a factor of 2",
+        "C1 networks in pieces at 5 %, at some layer": pieces,
+    }
+    said = next(finding for finding in FINDINGS if finding.id == "batch-connectedness").said(evidence)
+    assert "73 % [64, 81] of the networks with batch 300, and in 78 % [69, 85] with batch 1000" in said and ": the gap." in said
+
+
+def test_a_question_without_a_verdict_says_so_and_is_left_out_of_the_readme(claims):
+    assert ledger.answers(claims).count("No verdict yet.") == 5
+    assert ledger.answers_in_markdown(claims, "notebooks") == "" and ledger.markdown(claims, "notebooks").startswith("| § |")
 
 
 @pytest.mark.parametrize("verdict", rules.VERDICTS)

@@ -33,18 +33,18 @@ def share(middle: float, low: float, high: float) -> str:
 def _metric(evidence: Mapping) -> str:
     kinds, off, wrong = len(evidence["cases"]), evidence["tolerance, relative"], evidence["weakest control"]
     return (
-        f"Yes. For {kinds} kinds of network Eqs. 9 and 10 give what automatic differentiation gives, within a relative {off:g}. "
+        f"Yes. For {kinds} kinds of network Eqs. 9 and 10 give the same metric as automatic differentiation, within a relative {off:g}. "
         f"Versions that are wrong on purpose are off by {100 * wrong:.0f} % or more."
     )
 
 
 def _folds(evidence: Mapping) -> str:
     meets = "trained networks in which an arm meets itself at the output, step "
-    whole, small = ((one, *interval) for name, (one, interval) in sorted(evidence.items()) if name.startswith(meets))
+    (one, whole), (tenth, small) = (evidence[name] for name in sorted(evidence) if name.startswith(meets))
     return (
         "No. A layer can fold the plane, so that two points get the same coordinates. With tanh and steps of 1, as we read the paper's "
-        f"networks, an arm of the spiral meets itself at the output in {share(*whole)} of the trained networks. "
-        f"With steps of 1/L it does so in {share(*small)}. A condition on the weights, which §2 gives, excludes folds."
+        f"networks, an arm of the spiral meets itself at the output in {share(one, *whole)} of the trained networks. "
+        f"With steps of 1/L it does so in {share(tenth, *small)}. A condition on the weights, which §2 gives, excludes folds."
     )
 
 
@@ -52,7 +52,7 @@ def _limit(evidence: Mapping) -> str:
     return (
         "That depends on where training starts. We compare the trained weights of networks of L and of 2L layers. From weights that change "
         f"smoothly from layer to layer, {evidence['primary contrast']}. From weights drawn anew for each layer, "
-        f"{evidence['secondary: independent layers']}. The paper takes the limit for given weights. Trained ones are our question."
+        f"{evidence['secondary: independent layers']}. The paper takes the limit for given weights. What training does is our question."
     )
 
 

@@ -7,7 +7,7 @@ functions show gathered claims to a reader. What a claim says, they all take fro
 
 import json
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
 from pathlib import Path
@@ -243,7 +243,7 @@ def _erratum(claim: Mapping) -> str:
     said, about = CLAIMS[claim["id"]], _paragraph(element("b", f"§ {escape(claim['section'])}: {escape(wording(claim))}."))
     reason = claim["reason"].partition(" What holds:")[0].rstrip(".") if said.repaired else claim["reason"]
     found = _paragraph(f"{verdict_in_colour(claim['verdict'])}, {_link(claim)}: {escape(reason)}.")
-    notes = {"In the paper.": said.context, "As we read it.": said.reading, "What holds.": said.repaired}
+    notes = {"Context.": said.context, "As we read it.": said.reading, "What holds.": said.repaired}
     context, reading, holds = (_paragraph(f"{element('b', name)} {escape(text)}") if text else "" for name, text in notes.items())
     return _box(claim["verdict"], about, context, reading, found, holds)
 
@@ -268,24 +268,26 @@ def summary(claims: Sequence[Mapping]) -> str:
     return " ".join([f"{len(claims)} claims.", *parts, *([f"No verdict yet: {', '.join(waiting)}."] if waiting else [])])
 
 
-def answers(claims: Sequence[Mapping]) -> str:
+def answers(claims: Iterable[Mapping]) -> str:
     """The questions of `FINDINGS`, each with its answer, and the verdict and the cell that it rests on, as a numbered list in HTML."""
-    return element("ol", *(element("li", element("b", escape(f.question)), " ", *_answer(f, claims)) for f in FINDINGS))
+    found = {claim["id"]: claim for claim in claims}
+    return element("ol", *(element("li", element("b", escape(f.question)), " ", _answer(f, found.get(f.id))) for f in FINDINGS))
 
 
-def _answer(finding: Finding, claims: Sequence[Mapping]) -> Iterator[str]:
-    for claim in (claim for claim in claims if claim["id"] == finding.id):
-        verdict = verdict_in_colour(claim["verdict"])
-        yield f"{escape(finding.answer(claim))} <br>Verdict on “{escape(wording(claim))}”: {verdict} ({_link(claim)})."
+def _answer(finding: Finding, claim: Mapping | None) -> str:
+    if not claim:
+        return "No verdict yet."
+    verdict = verdict_in_colour(claim["verdict"])
+    return f"{escape(finding.answer(claim))}<br>Verdict on “{escape(wording(claim))}”: {verdict} ({_link(claim)})."
 
 
-def answers_in_markdown(claims: Sequence[Mapping], folder: str) -> str:
-    """The same in Markdown, with links to the notebooks in `folder`."""
-    lines = []
-    for finding in FINDINGS:
-        for claim in (claim for claim in claims if claim["id"] == finding.id):
-            verdict = f"Verdict on “{wording(claim)}”: **{claim['verdict']}** ({_link_in_markdown(claim, folder)})."
-            lines.append(f"1. **{finding.question}** {finding.answer(claim)} {verdict}")
+def answers_in_markdown(claims: Iterable[Mapping], folder: str) -> str:
+    """The same in Markdown, with links to the notebooks in `folder`. A question without a verdict is left out."""
+    found, lines = {claim["id"]: claim for claim in claims}, []
+    for finding in (finding for finding in FINDINGS if finding.id in found):
+        claim = found[finding.id]
+        verdict = f"Verdict on “{wording(claim)}”: **{claim['verdict']}** ({_link_in_markdown(claim, folder)})."
+        lines.append(f"1. **{finding.question}** {finding.answer(claim)} {verdict}")
     return "\n".join(lines)
 
 
