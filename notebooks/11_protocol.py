@@ -230,6 +230,8 @@ pd.DataFrame(rows).set_index("comparison")
 # networks gives its own power, and there it can be lower. A low power makes *silent* likely. It does not turn an effect into its opposite.
 #
 # The settings of the multiverse have 20 seeds. Where the power is low there, many of them are silent. A silent setting counts for neither side.
+#
+# The effects in the table are logarithms of ratios, or differences of shares. A logarithm of 0.223 is a factor of 1.25, and 0.693 a factor of 2.
 
 # %%
 at_base = {name: next(one.whole for one in each if one.settings == BASE) for name, each in effects.items()}
@@ -239,20 +241,21 @@ parts = [power_table(sizes, n=seeds, seed=seed), power_table(shares, n=seeds_of_
 few = power_table(sizes | shares, n=len(about["seeds"]), seed=seed).set_index("claim")["power"]
 powers = pd.concat(parts).set_index("claim")
 assert powers["used"].all()  # 80 % or more
-powers.assign(**{"power with 20 seeds": few})
+powers.assign(**{"power with 20 seeds": few}).drop(columns="used").round(3).rename_axis("comparison")
 
 # %% [markdown]
 # ## Is the table right?
 #
 # The table was computed once and is kept with the code. `make multiverse` computes it anew, also on a cluster. Here the cells of the base, and some others
 # chosen at random, are computed again on this machine and compared. `equal` is the share of numbers that are the same to the last digit kept. The
-# last columns are the new value less the old one: of the share of networks at 0.0 % error (`solved`), and of the medians of the measures. On another
-# kind of processor rounding differs, and single networks can end elsewhere. Then `equal` is below 1, and the other columns say how much it matters.
+# last columns are the new value less the old one: of the share of networks at 0.0 % error (`solved`), and of the medians of the logarithms of the
+# measures. On another kind of processor rounding differs, and single networks can end elsewhere. Then `equal` is below 1, and the last columns say how
+# much it matters.
 
 # %% tags=["nbval-ignore-output"]
 again = multiverse.check(handful, seed)
 print(f"{len(again)} cells computed anew: {again['equal'].mean():.1%} of the numbers are equal")
-again
+again.rename(columns=lambda name: name.removeprefix("log_").removesuffix("_size"))
 
 # %%
 assert again["solved"].abs().mean() < 0.1 and again["log_roughness"].abs().median() < 0.1

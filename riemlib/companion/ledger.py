@@ -287,7 +287,7 @@ def answers_in_markdown(claims: Iterable[Mapping], folder: str) -> str:
     for finding in (finding for finding in FINDINGS if finding.id in found):
         claim = found[finding.id]
         verdict = f"Verdict on “{wording(claim)}”: **{claim['verdict']}** ({_link_in_markdown(claim, folder)})."
-        lines.append(f"1. **{finding.question}** {finding.answer(claim)} {verdict}")
+        lines.append(f"1. **{finding.question}** {finding.answer(claim)}<br>{verdict}")
     return "\n".join(lines)
 
 
