@@ -271,7 +271,7 @@ def test_a_sentence_goes_with_its_verdict(finding, published):
     """Under another verdict the reason of the rule stands there: no Yes or No outlives the verdict it is about."""
     said = finding.answer(published[finding.id])
     other = {**published[finding.id], "verdict": "undecided", "reason": "the data do not tell"}
-    assert finding.answer(other) == "the data do not tell." != said
+    assert finding.answer(other) == "The rule finds: the data do not tell." != said
     with pytest.raises((KeyError, ValueError)):
         finding.answer({**published[finding.id], "evidence": {}})
 

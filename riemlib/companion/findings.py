@@ -18,7 +18,7 @@ class Finding:
 
     def answer(self, claim: Mapping) -> str:
         """The sentences for a gathered claim. Errors: KeyError where its evidence lacks a number that they need."""
-        return self.said(claim["evidence"]) if claim["verdict"] == self.verdict else f"{claim['reason']}."
+        return self.said(claim["evidence"]) if claim["verdict"] == self.verdict else f"The rule finds: {claim['reason']}."
 
 
 def share(middle: float, low: float, high: float) -> str:
