@@ -46,38 +46,38 @@ notebook.opening("the appendix", device=device, time="a minute, where section 3 
 # %% [markdown]
 # ## The theorem
 #
-# Let $A:[0,1]\to\mathbb R^{d\times d}$ be **bounded and Riemann-integrable** in each entry. It may jump. Put $\alpha=\sup_l\lVert A(l)\rVert$ in an operator norm. For a partition $0=l(0)<\dots<l(L)=1$ with steps $h_n=l(n+1)-l(n)$ let
+# Let $A:[0,1]\to\mathbb R^{d\times d}$ be **bounded and Riemann-integrable** in each entry. It may jump. Put $\alpha=\sup_l\lVert A(l)\rVert$ in an operator norm. For a partition $0=l(0)<\dots<l(L)=1$ with steps $\Delta l_n=l(n+1)-l(n)$ (Eq. 7) let
 #
-# $$P_L=\prod_{n=L-1}^{0}\bigl[I+A(l(n))\,h_n\bigr],\qquad\text{last factor leftmost.}\tag{12}$$
+# $$P_L=\prod_{n=L-1}^{0}\bigl[I+A(l(n))\,\Delta l_n\bigr],\qquad\text{last factor leftmost.}\tag{12}$$
 #
-# **Theorem.** As $\max_n h_n\to0$, $P_L$ converges to the path-ordered exponential $P=\Phi(1,0)$. Here $\Phi$ is the solution of $\Phi(l,s)=I+\int_s^lA(t)\,\Phi(t,s)\,dt$. More exactly, with the oscillation $\omega_n=\sup\{\lVert A(l)-A(l(n))\rVert: l(n)\le l\le l(n+1)\}$,
+# **Theorem.** As $\max_n \Delta l_n\to0$, $P_L$ converges to the path-ordered exponential $P=\Phi(1,0)$. Here $\Phi$ is the solution of $\Phi(l,s)=I+\int_s^lA(t)\,\Phi(t,s)\,dt$. More exactly, with the oscillation $\omega_n=\sup\{\lVert A(l)-A(l(n))\rVert: l(n)\le l\le l(n+1)\}$,
 #
-# $$\lVert P_L-P\rVert\;\le\;e^{\alpha}\Bigl(\sum_n\omega_nh_n+\tfrac{\alpha^2}{2}\sum_nh_n^2\Bigr).\tag{A.1}$$
+# $$\lVert P_L-P\rVert\;\le\;e^{\alpha}\Bigl(\sum_n\omega_n\,\Delta l_n+\tfrac{\alpha^2}{2}\sum_n\Delta l_n^2\Bigr).\tag{A.1}$$
 #
 # **Proof.** *The limit exists.* $A$ is bounded and measurable. So the series $\Phi(l,s)=I+\int_s^lA(t_1)dt_1+\int_s^l\!\int_s^{t_1}A(t_1)A(t_2)\,dt_2dt_1+\dots$ converges absolutely: its $k$-th term is at most $\alpha^k(l-s)^k/k!$. It solves the integral equation. By uniqueness (Gronwall) $\Phi(l,s)\Phi(s,r)=\Phi(l,r)$, and
 # $$\lVert\Phi(l,s)\rVert\le e^{\alpha(l-s)},\qquad \lVert\Phi(l,s)-I\rVert\le e^{\alpha(l-s)}-1.\tag{A.2}$$
 #
 # *One factor.* Write $A_n=A(l(n))$ and $\Phi_n=\Phi(l(n+1),l(n))$. By the integral equation
-# $$\Phi_n-(I+A_nh_n)=\int_{l(n)}^{l(n+1)}\bigl(A(t)-A_n\bigr)dt+\int_{l(n)}^{l(n+1)}A(t)\bigl(\Phi(t,l(n))-I\bigr)dt.$$
-# The first integral is at most $\omega_nh_n$. The second, by A.2, is at most $\int_0^{h_n}\alpha(e^{\alpha t}-1)\,dt=e^{\alpha h_n}-1-\alpha h_n\le\tfrac{\alpha^2h_n^2}{2}e^{\alpha h_n}$.
+# $$\Phi_n-(I+A_n\,\Delta l_n)=\int_{l(n)}^{l(n+1)}\bigl(A(t)-A_n\bigr)dt+\int_{l(n)}^{l(n+1)}A(t)\bigl(\Phi(t,l(n))-I\bigr)dt.$$
+# The first integral is at most $\omega_n\,\Delta l_n$. The second, by A.2, is at most $\int_0^{\Delta l_n}\alpha(e^{\alpha t}-1)\,dt=e^{\alpha \Delta l_n}-1-\alpha \Delta l_n\le\tfrac{\alpha^2\Delta l_n^2}{2}e^{\alpha \Delta l_n}$.
 #
 # *All factors.* Replace the factors of $\Phi(1,0)=\Phi_{L-1}\cdots\Phi_0$ by those of $P_L$ one at a time, starting at the left end:
-# $$P-P_L=\sum_n\Bigl[\prod_{m=L-1}^{n+1}(I+A_mh_m)\Bigr]^{\phantom{|}}\bigl[\Phi_n-(I+A_nh_n)\bigr]\,\Phi(l(n),0)\;.$$
-# (The sum telescopes. Its $n$-th term is the difference of $\prod_{m>n}(I+A_mh_m)\,\Phi(l(n+1),0)$ and $\prod_{m\ge n}(I+A_mh_m)\,\Phi(l(n),0)$.) The bracket on the left is at most $\prod_{m>n}(1+\alpha h_m)\le e^{\alpha(1-l(n+1))}$. The factor on the right is at most $e^{\alpha l(n)}$. Their product is at most $e^{\alpha(1-h_n)}$. Together with the bound on one factor, the exponentials are at most $e^\alpha$. This is A.1.
+# $$P-P_L=\sum_n\Bigl[\prod_{m=L-1}^{n+1}(I+A_m\,\Delta l_m)\Bigr]^{\phantom{|}}\bigl[\Phi_n-(I+A_n\,\Delta l_n)\bigr]\,\Phi(l(n),0)\;.$$
+# (The sum telescopes. Its $n$-th term is the difference of $\prod_{m>n}(I+A_m\,\Delta l_m)\,\Phi(l(n+1),0)$ and $\prod_{m\ge n}(I+A_m\,\Delta l_m)\,\Phi(l(n),0)$.) The bracket on the left is at most $\prod_{m>n}(1+\alpha \Delta l_m)\le e^{\alpha(1-l(n+1))}$. The factor on the right is at most $e^{\alpha l(n)}$. Their product is at most $e^{\alpha(1-\Delta l_n)}$. Together with the bound on one factor, the exponentials are at most $e^\alpha$. This is A.1.
 #
-# *Why the bound goes to zero.* $\sum h_n^2\le\max h_n$. And $\sum\omega_nh_n\to0$ is what Riemann-integrability says (Darboux): the oscillations of each entry, weighted by the lengths of the intervals, vanish with the mesh. $\square$
+# *Why the bound goes to zero.* $\sum \Delta l_n^2\le\max \Delta l_n$. And $\sum\omega_n\,\Delta l_n\to0$ is what Riemann-integrability says (Darboux): the oscillations of each entry, weighted by the lengths of the intervals, vanish with the mesh. $\square$
 #
 # **The bound is sharp where $A$ is constant.** For $A=\alpha I$ all $\omega_n$ are 0, and on uniform steps $\lVert P_L-P\rVert=e^\alpha-(1+\alpha/L)^L$. Its ratio to A.1 tends to 1. So the second sum cannot have a smaller factor.
 #
-# **How fast.** If $A$ is Lipschitz with constant $\beta$, then $\omega_n\le\beta h_n$, and the error is at most $e^\alpha(\beta+\tfrac12\alpha^2)\sum h_n^2=O(\max h_n)$. If $A$ is of bounded variation $V$, with or without jumps, $\sum\omega_nh_n\le V\max h_n$, which is order 1 again. For other Riemann-integrable $A$ the sum of the oscillations may go to zero arbitrarily slowly.
+# **How fast.** If $A$ is Lipschitz with constant $\beta$, then $\omega_n\le\beta \Delta l_n$, and the error is at most $e^\alpha(\beta+\tfrac12\alpha^2)\sum \Delta l_n^2=O(\max \Delta l_n)$. If $A$ is of bounded variation, with or without jumps, $\sum\omega_n\,\Delta l_n$ is at most the total variation times $\max\Delta l_n$, which is order 1 again. For other Riemann-integrable $A$ the sum of the oscillations may go to zero arbitrarily slowly.
 #
-# If $A$ is *not* Riemann-integrable, the product need not have one limit. An example is $A(l)=B$ at rational and $0$ at irrational $l$. The product tends to $e^{B}$ where the layers stand at rational $l$, and to $I$ where all but the first stand at irrational $l$.
+# If $A$ is *not* Riemann-integrable, the product need not have one limit. An example is $A(l)=I$ at rational and $0$ at irrational $l$. The product tends to $e\,I$ where the layers stand at rational $l$, and to $I$ where all but the first stand at irrational $l$.
 #
 # **Consequences.** Let $\eta$ be the Euclidean output metric (Eq. 8), and $g(l)=\Phi(1,l)^{\mathsf T}\eta\,\Phi(1,l)$. In the limit
 # $$\lVert P\rVert\le e^{\int\lVert A\rVert},\qquad \det P=e^{\int\operatorname{tr}A}>0,\qquad \frac{dg}{dl}=-(A^{\mathsf T}g+gA).\tag{A.3}$$
 #
 # 1. The first is A.2 with $\lVert A\rVert$ kept under the integral.
-# 2. The second is Liouville's formula, since $\det(I+Ah)=1+h\operatorname{tr}A+O(h^2)$. So the limit is always invertible and keeps orientation. So does every layer as soon as $\alpha\max_nh_n<1$.
+# 2. The second is Liouville's formula, since $\det(I+A\,\Delta l)=1+\Delta l\operatorname{tr}A+O(\Delta l^2)$. So the limit is always invertible and keeps orientation. So does every layer as soon as $\alpha\max_n\Delta l_n<1$.
 # 3. The third holds for almost every $l$. It follows from $\partial_l\Phi(1,l)=-\Phi(1,l)A(l)$. It is the continuous form of Eq. 9 along the way $x(l)$ of one input point.
 #
 # At a fixed place $x$ the third reads $\partial_lg+\mathcal L_fg=0$, where $f$ is smooth enough for $g$ to have derivatives in $x$. $\mathcal L_f$ is the Lie derivative along the vector field $f(x;l)$ of Eq. 5. The limit of Eq. 15 is the same operator on covectors, $dp/dl=-pA$ for a row $p$ (section 6).
@@ -86,13 +86,13 @@ notebook.opening("the appendix", device=device, time="a minute, where section 3 
 #
 # In a network the path $A$ is not given. With the activation $f$, applied to each component, its factors are $A^{(L)}_n=\operatorname{diag}f'(z_n)\,W(l(n))$ with $z_n=W(l(n))\,x^{(n)}+b(l(n))$, at the network's own point $x^{(n)}$. So the hypotheses are on $W$, $b$ **and** $f$, and the convergence of $x$ has to be proved first.
 #
-# **Theorem.** Let $W$ and $b$ be bounded and Riemann-integrable, and let $f$ be in $C^1$ with bounded $f'$. Then $x^{(n)}$ converges to the solution of $dx/dl=f(Wx+b)$, uniformly in $l$, and $P_L$ to $\Phi(1,0)$ for $A(l)=\operatorname{diag}f'(z(l))\,W(l)$ along the solution. If moreover $f'$ is Lipschitz, and $W$ and $b$ are Lipschitz or of bounded variation, both errors are $O(\max_nh_n)$.
+# **Theorem.** Let $W$ and $b$ be bounded and Riemann-integrable, and let $f$ be in $C^1$ with bounded $f'$. Then $x^{(n)}$ converges to the solution of $dx/dl=f(Wx+b)$, uniformly in $l$, and $P_L$ to $\Phi(1,0)$ for $A(l)=\operatorname{diag}f'(z(l))\,W(l)$ along the solution. If moreover $f'$ is Lipschitz, and $W$ and $b$ are Lipschitz or of bounded variation, both errors are $O(\max_n\Delta l_n)$.
 #
-# **Proof.** *$x$ first.* The right-hand side is Lipschitz in $x$ with the constant $\gamma=\sup|f'|\,\sup\lVert W\rVert$. So there is one solution $x(l)$, and it is continuous. Hence $F(l)=f(W(l)x(l)+b(l))$ is bounded and continuous wherever $W$ and $b$ are, which is almost everywhere: it is Riemann-integrable. Let $\omega^F_n$ be its oscillation on step $n$ and $e_n=\lVert x^{(n)}-x(l(n))\rVert$. Then $e_{n+1}\le(1+\gamma h_n)\,e_n+\omega^F_nh_n$, so $\max_ne_n\le e^{\gamma}\sum_n\omega^F_nh_n\to0$.
+# **Proof.** *$x$ first.* The right-hand side is Lipschitz in $x$ with the constant $\kappa=\sup|f'|\,\sup\lVert W\rVert$. So there is one solution $x(l)$, and it is continuous. Hence $\dot x(l)=f(W(l)x(l)+b(l))$ is bounded and continuous wherever $W$ and $b$ are, which is almost everywhere: it is Riemann-integrable. Let $\dot\omega_n$ be its oscillation on step $n$ and $\tau_n=\lVert x^{(n)}-x(l(n))\rVert$. Then $\tau_{n+1}\le(1+\kappa\,\Delta l_n)\,\tau_n+\dot\omega_n\,\Delta l_n$, so $\max_n\tau_n\le e^{\kappa}\sum_n\dot\omega_n\,\Delta l_n\to0$.
 #
-# *Then $P$.* The points $z_n$ stay in a bounded set, and there $f'$ is uniformly continuous. So $\max_n\lVert A^{(L)}_n-A(l(n))\rVert\to0$, and $A$ is Riemann-integrable for the same reason as $F$. By the telescoping sum, with $\alpha$ a bound on both, the exchange of $A_n$ for $A^{(L)}_n$ adds at most $e^{\alpha}\sum_n\lVert A^{(L)}_n-A(l(n))\rVert\,h_n$ to A.1.
+# *Then $P$.* The points $z_n$ stay in a bounded set, and there $f'$ is uniformly continuous. So $\max_n\lVert A^{(L)}_n-A(l(n))\rVert\to0$, and $A$ is Riemann-integrable for the same reason as $\dot x$. By the telescoping sum, with $\alpha$ a bound on both, the exchange of $A_n$ for $A^{(L)}_n$ adds at most $e^{\alpha}\sum_n\lVert A^{(L)}_n-A(l(n))\rVert\,\Delta l_n$ to A.1.
 #
-# *The rate.* Bounded variation gives $\sum\omega_nh_n=O(\max h_n)$ for $F$ and $A$, and a Lipschitz $f'$ gives $\lVert A^{(L)}_n-A(l(n))\rVert=O(e_n)$. $\square$
+# *The rate.* Bounded variation gives $\sum\omega_n\,\Delta l_n=O(\max \Delta l_n)$ for $\dot x$ and $A$, and a Lipschitz $f'$ gives $\lVert A^{(L)}_n-A(l(n))\rVert=O(\tau_n)$. $\square$
 #
 # **ReLU is not in $C^1$, and the theorem fails for it.** An example in one dimension: $x(0)=0$; $W=-1$, $b=2$ for $l<\tfrac12$; then $W=1$, $b=-x(\tfrac12)$. The solution is $x(l)=2(1-e^{-l})$ up to $l=\tfrac12$. From there it rests *on* the kink. The network's $x^{(n)}$ is $2(1-(1-1/L)^n)$, which lies slightly above the kink at $l=\tfrac12$, on the active side, at every depth. For even $L$ this gives $P_L=(1-1/L^2)^{L/2}\to1$.
 #
@@ -160,7 +160,7 @@ for depth, h in uniform.items():
     rows.append({"path": "identity, α = 1", "depth": depth, "error": error, "bound": bound})
 
 # %% [markdown]
-# Thomae's function is $1/q$ at $p/q$ in lowest terms and 0 at the irrationals. Its integral is 0. So if it is multiplied by a matrix and added to a constant $C$, the limit is $e^{C}$. On the interval $[n/L,(n+1)/L]$ it lies between 0 and $1/q$, where $q$ is the least number for which $[nq/L,(n+1)q/L]$ contains an integer. So $\omega_n$ is at most $1/q$ times the norm of the matrix. The layers stand at the rationals $n/L$, where the function is not 0. At irrational places it would be 0, and the product would be that of $C$ alone.
+# Thomae's function is $1/j$ at $i/j$ in lowest terms and 0 at the irrationals. Its integral is 0. So if it is multiplied by a matrix and added to a constant $A_0$, the limit is $e^{A_0}$. On the interval $[n/L,(n+1)/L]$ it lies between 0 and $1/j$, where $j$ is the least number for which $[nj/L,(n+1)j/L]$ contains an integer. So $\omega_n$ is at most $1/j$ times the norm of the matrix. The layers stand at the rationals $n/L$, where the function is not 0. At irrational places it would be 0, and the product would be that of $A_0$ alone.
 
 # %%
 constant = A.constant
@@ -399,9 +399,9 @@ notebook.decide(
 #
 # **Lie group.** A Lie group is a smooth manifold that is a group, with smooth multiplication and inversion. $SO(2)$ is the circle of angles with addition. $GL(d,\mathbb R)$ is the open set $\det\ne0$ of all matrices. Its multiplication is a polynomial, and its inversion has the derivative $X\mapsto-h^{-1}Xh^{-1}$, which a cell below checks.
 #
-# **Action.** A left action of $G$ on $F$ satisfies $e\triangleright f=f$ and $(ab)\triangleright f=a\triangleright(b\triangleright f)$. A right action satisfies $(f\triangleleft a)\triangleleft b=f\triangleleft(ab)$. An action is *free* if only $e$ fixes any point. Each left action gives a right one by $f\triangleleft a=a^{-1}\triangleright f$.
+# **Action.** A left action of a group $G$ on a set $F$ satisfies $1\triangleright\psi=\psi$ and $(hk)\triangleright\psi=h\triangleright(k\triangleright\psi)$, for $h,k\in G$ and $\psi\in F$. A right action satisfies $(\psi\triangleleft h)\triangleleft k=\psi\triangleleft(hk)$. An action is *free* if only the element 1 fixes any point. Each left action gives a right one by $\psi\triangleleft h=h^{-1}\triangleright\psi$.
 #
-# **Example: rotated images.** $SO(2)$ acts on pictures from the left by $(R\triangleright f)(u)=f(R^{-1}u)$. We take a picture given by a formula, two Gaussian blobs, so that a rotation is exact and needs no interpolation. The same formula is an action of $GL(2)$. We check the axioms there, because $SO(2)$ is commutative, and cannot tell a left action from a right one. The orbit of the picture is a circle in pixel space (§2 studies such a circle as a manifold).
+# **Example: rotated images.** $SO(2)$ acts on pictures from the left. A picture is a function $\psi$ of the points $x$ of the plane, and $(h\triangleright\psi)(x)=\psi(h^{-1}x)$. We take a picture given by a formula, two Gaussian blobs, so that a rotation is exact and needs no interpolation. The same formula is an action of $GL(2)$. We check the axioms there, because $SO(2)$ is commutative, and cannot tell a left action from a right one. The orbit of the picture is a circle in pixel space (§2 studies such a circle as a manifold).
 #
 # The blobs stand at different distances from the centre, so only a full turn brings the picture back: the action is free on this orbit. If two equal blobs face each other across the centre, it is not free, because the half turn fixes the picture. The orbit is then the circle $SO(2)/\{\pm1\}$, and a full turn runs through it twice.
 
@@ -420,9 +420,9 @@ def picture(*centres):
     return lambda u: torch.exp(-torch.cdist(u, torch.tensor(centres, dtype=torch.float64)) ** 2 / 0.06).sum(1)
 
 
-def act(R, f):
-    """The picture R ▷ f, u -> f(R⁻¹ u)."""
-    return lambda u: f(torch.linalg.solve(R, u.mT).mT)
+def act(h, psi):
+    """The picture h ▷ ψ, x -> ψ(h⁻¹ x)."""
+    return lambda x: psi(torch.linalg.solve(h, x.mT).mT)
 
 
 # %%
@@ -451,7 +451,7 @@ wrong = {
     "derivative of the inversion, as of a number": statistics.relative_error(moved, -inverse(c) @ inverse(c) @ a),
     "another element than the identity": largest_difference(act(a, uneven), uneven),
     "left action, the factors exchanged": largest_difference(act(c @ a, uneven), act(a, act(c, uneven))),
-    "f(R u) as a left action": largest_difference(by_inverses, act(inverse(a), act(inverse(c), uneven))),
+    "ψ(h x) as a left action": largest_difference(by_inverses, act(inverse(a), act(inverse(c), uneven))),
     "half turn moves the uneven picture": largest_difference(act(half_turn, uneven), uneven),
 }
 found = rules.identity(axioms, wrong)
@@ -469,7 +469,7 @@ section3.orbit(orbit[shown].unflatten(1, (24, 24)), torch.cat([plane, plane[:1]]
 plt.show()
 
 # %% [markdown]
-# **Bundle, fibre bundle.** A bundle is a continuous surjection $\pi:E\to M$ onto the manifold. The preimage of a point is its fibre. The bundle is a *fibre bundle* if all fibres are alike and it is locally a product: over small $U\subset M$ there are charts $\pi^{-1}(U)\cong U\times F$. Where two charts overlap they differ by a *transition function* $t_{ij}:U_i\cap U_j\to G$ that acts on $F$. On triple overlaps $t_{ij}t_{jk}=t_{ik}$ (the cocycle condition). The transition functions determine the bundle: they say how to glue it. A principal bundle has $F=G$. An associated bundle has any $F$ on which $G$ acts, with the same $t_{ij}$ (section 5).
+# **Bundle, fibre bundle.** A bundle is a continuous surjection $\pi:E\to M$ onto the manifold. The preimage of a point is its fibre. The bundle is a *fibre bundle* if all fibres are alike and it is locally a product: over small $U\subset M$ there are charts $\pi^{-1}(U)\cong U\times F$. Where two charts overlap they differ by a *transition function* $t_{ij}:U_i\cap U_j\to G$ that acts on $F$. On triple overlaps $t_{ij}t_{jk}=t_{ik}$ (the cocycle condition). The transition functions determine the bundle: they say how to glue it. A principal bundle has $F=G$. An associated bundle has any fibre $F$ on which $G$ acts, with the same $t_{ij}$ (section 5).
 #
 # **Example: two line bundles over the circle.** Cover the circle by seven arcs, each of which overlaps the next. The fibre is $\mathbb R$ and the group is $\{\pm1\}$. With every $t=+1$ the glued bundle is a cylinder. With a single $-1$ it is the Möbius band.
 
