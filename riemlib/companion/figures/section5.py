@@ -22,15 +22,15 @@ INK = "#222222"
 def polar_chart(points: Tensor, h: Tensor) -> Figure:
     """Polar coordinates as a layer, at points (r, θ), (n, 2). Left: the unit balls of g in (r, θ). Right: the columns of h in the plane.
 
-    `h` (n, 2, 2) are the Jacobians of the layer. Balls and frames are drawn to a quarter of their size.
+    `h` (n, 2, 2) are the Jacobians of the layer. Balls and frames are drawn to a sixth of their size.
     """
     fig, ((left, right),) = figure(1, 2, width=6.4, height=4.4, width_ratios=(1, 2))
     r, theta = points.T
     plane = torch.stack([r * theta.cos(), r * theta.sin()], 1)
-    for curve in balls_of(h, 0.25).outline(points):
+    for curve in balls_of(h, 1 / 6).outline(points):
         left.plot(*curve.T, color=INK, linewidth=0.8)
     for ax, centres, frames, width in ((left, points, torch.eye(2).to(h).expand_as(h), 0.025), (right, plane, h, 0.006)):
-        _arrows(ax, centres.repeat_interleave(2, 0), 0.25 * frames.mT.flatten(0, 1), VECTORS * len(h), width=width)
+        _arrows(ax, centres.repeat_interleave(2, 0), frames.mT.flatten(0, 1) / 6, VECTORS * len(h), width=width)
         ax.set_aspect("equal")
         ax.margins(0.1)
     (pole,) = right.plot(0, 0, "x", color=CLASSES[1])
@@ -93,7 +93,7 @@ def frames_through_layers(
     `coordinates`, `frames`, `orthonormal` and `pushforwards`, from which the balls are found, are lists over all layers. The vectors of an
     orthonormal frame are conjugate radii of its ball. Each frame, with its ball, is drawn to a size of its own.
     """
-    fig, axes = figure(2, len(layers), width=9.6, height=4.6)
+    fig, axes = figure(2, len(layers), width=9.6, height=4.9)
     for column, l in zip(axes.T, layers, strict=True):
         x, centres = coordinates[l], coordinates[l][at]
         extent = float((x.amax(0) - x.amin(0)).max())
@@ -111,6 +111,8 @@ def frames_through_layers(
     fig.suptitle(title)
     axes[0, 0].set_ylabel("coordinate frame of the input")
     axes[1, 0].set_ylabel("orthonormal frame and its ball")
+    entries = [("first vector of the frame", "-", VECTORS[0]), ("second vector", "-", VECTORS[1]), ("ball of g", "-", INK)]
+    fig.legend(*zip(*_handles(entries), strict=True), loc="outside lower center", ncols=3)
     alt = (
         f"Frames at {len(at)} points of the spiral in layers {listed(layers)}. Above: the coordinate frame of the input, "
         "pushed forward; its two "
