@@ -243,7 +243,10 @@ for way, (g, readout, shift) in ways.items():
         change = relative_error(rl.pullback_metric(g, sample.x, output_metric=eta), as_trained[kind])
         changes = (way, kind) in (("Q", "Euclidean"), ("constant", "plain logits"))
         (controls if changes else errors)[f"{kind}, {way}"] = change
-controls["probabilities, Q with the old readout"] = relative_error((f(sample.x) @ Q.mT @ W.mT + b).softmax(1), p)
+in_new = f(sample.x) @ Q.mT
+errors["logits, Q"], controls["logits, Q with the old readout"] = (
+    relative_error(in_new @ readout.mT + b, trained(sample.x)) for readout in (W @ inverse, W)
+)
 
 # %%
 ranks = {}

@@ -66,7 +66,7 @@ def to_plane(x):
     return torch.stack([x[:, 0] * x[:, 1].cos(), x[:, 0] * x[:, 1].sin()], 1)
 
 
-r, theta = torch.cartesian_prod(torch.tensor([0.5, 1.0, 1.5]), torch.arange(8) * torch.pi / 4).double().T
+r, theta = torch.cartesian_prod(torch.tensor([0.7, 1.3, 1.9]), torch.arange(8) * torch.pi / 4).double().T
 h = rl.pushforward_of(to_plane, torch.stack([r, theta], 1))  # by automatic differentiation
 by_hand = torch.stack([theta.cos(), -r * theta.sin(), theta.sin(), r * theta.cos()], 1).view(-1, 2, 2)
 g = act_on_metric(h, torch.eye(2, dtype=torch.float64), inverse=True)

@@ -410,11 +410,11 @@ def test_the_polar_chart_draws_the_columns_of_its_jacobian_and_their_balls():
     at = torch.tensor([[1.0, 0.0], [2.0, 1.0]]).double()
     h = torch.stack([torch.eye(2).double(), torch.tensor([[0.5, -1.6], [0.8, 1.1]]).double()])
     left, right = section5.polar_chart(at, h).axes
-    assert np.allclose(arrows(left)[1], np.tile(np.eye(2), (2, 1)) / 6)
-    assert np.allclose(arrows(right)[1], h.mT.flatten(0, 1) / 6)
+    assert np.allclose(arrows(left)[1], 0.25 * np.tile(np.eye(2), (2, 1)))
+    assert np.allclose(arrows(right)[1], 0.25 * h.mT.flatten(0, 1))
     assert np.allclose(arrows(right)[0][::2], [[1, 0], [2 * np.cos(1), 2 * np.sin(1)]])
     for line, centre, each in zip(left.lines, at, h, strict=True):
-        assert np.allclose(lengths(line.get_xydata()[None], centre[None], (each.mT @ each)[None]), 1 / 6)
+        assert np.allclose(lengths(line.get_xydata()[None], centre[None], (each.mT @ each)[None]), 0.25)
 
 
 # A map of one's own.

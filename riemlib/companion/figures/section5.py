@@ -22,15 +22,15 @@ INK = "#222222"
 def polar_chart(points: Tensor, h: Tensor) -> Figure:
     """Polar coordinates as a layer, at points (r, θ), (n, 2). Left: the unit balls of g in (r, θ). Right: the columns of h in the plane.
 
-    `h` (n, 2, 2) are the Jacobians of the layer. Balls and frames are drawn to a sixth of their size.
+    `h` (n, 2, 2) are the Jacobians of the layer. Balls and frames are drawn to a quarter of their size.
     """
     fig, ((left, right),) = figure(1, 2, width=6.4, height=4.4, width_ratios=(1, 2))
     r, theta = points.T
     plane = torch.stack([r * theta.cos(), r * theta.sin()], 1)
-    for curve in balls_of(h, 1 / 6).outline(points):
+    for curve in balls_of(h, 0.25).outline(points):
         left.plot(*curve.T, color=INK, linewidth=0.8)
     for ax, centres, frames, width in ((left, points, torch.eye(2).to(h).expand_as(h), 0.025), (right, plane, h, 0.006)):
-        _arrows(ax, centres.repeat_interleave(2, 0), frames.mT.flatten(0, 1) / 6, VECTORS * len(h), width=width)
+        _arrows(ax, centres.repeat_interleave(2, 0), 0.25 * frames.mT.flatten(0, 1), VECTORS * len(h), width=width)
         ax.set_aspect("equal")
         ax.margins(0.1)
     (pole,) = right.plot(0, 0, "x", color=CLASSES[1])
