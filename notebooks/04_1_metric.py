@@ -398,12 +398,12 @@ notebook.decide(
 # a δ-ball at layer $l$. The ellipse of Eq. 13 is this set to first order only. Two things are to be said about the
 # rest.
 #
-# *Which set.* Let $F$ be the map from layer $l$ to the output, and $p$ the centre. Where a network folds, other points
-# have images within $\varepsilon$ of $F(p)$, too. The preimage of the ball has one component about each preimage of its
-# centre. The ellipse is about the component that holds $p$. Newton's method finds its edge: it solves
-# $F(x) = F(p) + \varepsilon u$ for each unit vector $u$, while $\varepsilon$ grows.
+# *Which set.* Let $F$ be the map from layer $l$ to the output, and $x_0$ the centre. Where a network folds, other points
+# have images within $\varepsilon$ of $F(x_0)$, too. The preimage of the ball has one component about each preimage of its
+# centre. The ellipse is about the component that holds $x_0$. Newton's method finds its edge: it solves
+# $F(x) = F(x_0) + \varepsilon u$ for each unit vector $u$, while $\varepsilon$ grows.
 #
-# *Up to which ε.* Let $J$ be the Jacobian of $F$ at $p$ and $D^2F$ its second derivative. To first order the edge in the
+# *Up to which ε.* Let $J$ be the Jacobian of $F$ at $x_0$ and $D^2F$ its second derivative. To first order the edge in the
 # direction $u$ is at $\varepsilon v$ with $v = J^{-1}u$. The next term of the expansion says that this is off by
 # $\tfrac12\varepsilon^2\,\lVert D^2F[v, v]\rVert$, measured in $g$. So first order is good where
 # $\varepsilon\,\max_u\lVert D^2F[J^{-1}u, J^{-1}u]\rVert$ is small, and fails where it is not. `bending` computes this
