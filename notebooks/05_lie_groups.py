@@ -273,6 +273,7 @@ def number(e, u, g):
     return components.mT @ g @ components
 
 
+# %%
 def wrong_metric_laws(e, u, h, k, root):
     """How far wrong rules are from holding."""
     g = root.mT @ root

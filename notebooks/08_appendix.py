@@ -434,12 +434,14 @@ def largest_difference(f, g):
     return float((f(u) - g(u)).abs().max())
 
 
-# %%
 uneven, even = picture((0.5, 0.0), (0.1, 0.45)), picture((0.5, 0.1), (-0.5, -0.1))
 a, half_turn = rotation(0.7), rotation(math.pi)
 c = torch.tensor([[1.0, 0.8], [0.0, 1.3]], dtype=torch.float64)  # in GL(2), not in SO(2)
 by_inverses = act(inverse(a @ c), uneven)
 _, moved = torch.func.jvp(inverse, (c,), (a,))
+
+
+# %%
 axioms = {
     "derivative of the inversion": statistics.relative_error(moved, -inverse(c) @ a @ inverse(c)),
     "identity": largest_difference(act(rotation(0.0), uneven), uneven),

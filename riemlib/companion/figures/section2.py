@@ -68,9 +68,7 @@ def certificate_by_slopes(nets: Sequence[CkNetwork], extent: float = 3.0) -> Fig
             offset = tuple(9 if c == 0 else -9 for c in corner)
             place = {"ha": "left" if corner[0] == 0 else "right", "va": "bottom" if corner[1] == 0 else "top"}
             top.plot(*corner, "o", color="k", clip_on=False, zorder=3)
-            top.annotate(
-                f"{value:.2f}".replace("-", "−"), corner, xytext=offset, textcoords="offset points", fontsize=10, fontweight="bold", **place
-            )
+            top.annotate(f"{value:.2f}", corner, xytext=offset, textcoords="offset points", fontsize=10, fontweight="bold", **place)
         top.set(title="folds: a corner is negative" if folds else "certified: every corner is positive", aspect="equal")
         top.set(xlabel="slope $s_1$ of the first unit", ylabel="slope $s_2$ of the second unit", xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
         _grid_image(bottom, net, (0.0, 0.0), extent, 31)
