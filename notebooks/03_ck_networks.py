@@ -567,6 +567,7 @@ for name, layers, order in product(("tanh", "relu", torch.sin), ("uniform", "ran
         f = net.activation(back[-1] @ net.weights[n].mT + net.biases[n])
         back.append(back[-1] - (back[-2] - back[-1] - h[n] ** 2 * f) * h[n - 1] / h[n])
     errors[f"run backwards, {label}"] = statistics.relative_error(back[-1], x)
+    sizes[f"run backwards, one layer less, {label}"] = statistics.relative_error(back[-2], x)
 
 # %%
 condition = rl.Condition(order=2)

@@ -178,7 +178,10 @@ for kind, settings in kinds.items():
     equal[kind] = max(max(each) for each in errors)
     largest = order_of_magnitude(equal[kind])
     print(f"{kind:18} {largest:>6}  over {draws} networks of {len(errors[0])} parameter tensors")
-assert max(equal.values()) < 1e-8
+found = backpropagate(net, sample.x, sample.label)["weights.0"]
+controls["gradient of W transposed"] = relative_error(found.mT, found)
+print(f"control, the gradient of W transposed: off by {controls['gradient of W transposed']:.1g}")
+assert max(equal.values()) < 1e-8 < controls["gradient of W transposed"]
 
 # %% [markdown]
 # ## One sweep for the metric and the error
@@ -205,9 +208,12 @@ sweep = {
     "error, against automatic differentiation": relative_error(dE_0, expected),
     "error, as the output's row times P": relative_error(dE_0, (error @ P)[:, 0]),
 }
+wrong = {"P transposed": relative_error((error @ P.mT)[:, 0], dE_0), "P Pᵀ": relative_error(P @ P.mT, geometry.g[0])}
 for name, e in sweep.items():
     print(f"{name:42} {'0' if e == 0 else order_of_magnitude(e)}")
-assert max(sweep.values()) < 1e-10
+for name, e in wrong.items():
+    print(f"{'control, ' + name:42} off by {e:.1g}")
+assert max(sweep.values()) < 1e-10 < min(wrong.values())
 
 # %% [markdown]
 # So the learned metric and the backpropagated error are one computation. This shows one use of the metric. Measure the
@@ -245,12 +251,12 @@ assert ratio.max() < 1
 # %% tags=["nbval-check-output"]
 notebook.decide(
     "backprop-right-action",
-    rules.identity(equal | {"layer by layer": max(off)} | sweep, controls, tolerance=1e-8),
+    rules.identity(equal | {"layer by layer": max(off)} | sweep, controls | wrong, tolerance=1e-8),
     {
         "kinds of network": list(kinds),
         "networks of each": draws,
         "largest error": order_of_magnitude(max(equal.values())),
-        "controls": controls,
+        "controls": controls | wrong,
     },
     protocol="Every weight, bias and the readout by Eq. 15 against automatic differentiation in float64, relative; "
     "states and metric in the same sweep. Layers are coordinate systems, as the paper assumes.",

@@ -110,17 +110,21 @@ plt.show()
 # %% [markdown]
 # We check that the drawing is the definition. Every point of every outline lies at the squared length $\varepsilon^2$
 # from its centre, and the balls at the output are circles. The control has semi-axes $\varepsilon\sqrt\lambda$ in place of
-# $\varepsilon/\sqrt\lambda$, with $\lambda$ the eigenvalues of $g$: then neither holds.
+# $\varepsilon/\sqrt\lambda$, with $\lambda$ the eigenvalues of $g$. In every layer but the last, where $\lambda=1$, its
+# outlines lie elsewhere.
 
 # %% tags=["nbval-check-output"]
 for run in runs:
-    found = run.centres
+    found, off = run.centres, []
     for g, x, outline in zip(found.g, found.x, plot.outlines(found, run.radius), strict=True):
         v = outline - x[:, None]
         squared = torch.einsum("nka,nab,nkb->nk", v, g, v)
         assert torch.allclose(squared, torch.tensor(run.radius**2, dtype=v.dtype), rtol=1e-6)
+        wrong = torch.einsum("nka,nab->nkb", v, g)  # semi-axes ε√λ
+        off.append(float((torch.einsum("nka,nab,nkb->nk", wrong, g, wrong) / run.radius**2 - 1).abs().max()))
+    assert min(off[:-1]) > 0.1 > off[-1]
     assert torch.allclose(v.norm(dim=-1), torch.tensor(run.radius, dtype=v.dtype))  # v of the last layer
-print("outlines lie at ds = radius in every layer, and are round at the output")
+print("outlines lie at ds = radius in every layer, and are round at the output; those of the control lie elsewhere")
 
 # %% [markdown]
 # In JupyterLab, sliders above the figure set the layer in the middle, the radius ε of the balls as a share of the diameter
