@@ -17,9 +17,9 @@
 #
 # A network is usually read as a stack of *representations*: each layer holds latent variables, and these stand for
 # something more abstract than those of the layer before. The paper takes another view. The data are points of one
-# manifold $M$ that never changes. What changes from layer to layer is the *coordinate system* $x^{(l)}$ in which a
-# point is written. A layer $\varphi^{(l)}$ is a change of coordinates. Training looks for coordinates in which
-# hyperplanes separate the classes.
+# manifold $M$ that never changes ([§2](02_notation.ipynb) says what $M$ is). What changes from layer to layer is the
+# *coordinate system* $x^{(l)}$ in which a point is written. A layer $\varphi^{(l)}$ is a change of coordinates.
+# Training looks for coordinates in which hyperplanes separate the classes.
 #
 # If that is so, two things travel through the network, in opposite directions. A tangent vector is *pushed forward* by
 # the Jacobians of the layers. A metric, which measures the length of such a vector, is *pulled back* by the same
@@ -109,8 +109,8 @@ print("same length from g at every layer: yes; from the Euclidean metric at ever
 #
 # The figure shows four of the coordinate systems. The grey net is the square grid of the input, carried along. The bar in
 # each panel is one unit long. Distances may be read off the page only in the last panel: there, and only there, the
-# metric is Euclidean. Most of the net is stretched on the way; the line below the figure says how much. A narrow mesh in
-# the last panel is where the input is stretched least. In the panels between, narrow meshes mean nothing.
+# metric is Euclidean. Most of the net is stretched on the way; the line below the figure says how much. Narrow meshes
+# in the last panel are where the input is stretched least. In the panels between, narrow meshes mean nothing.
 
 # %%
 line, fine = (torch.linspace(-1.1, 1.1, k, dtype=torch.float64, device=device) for k in (12, 121))
@@ -158,9 +158,9 @@ play(chain_at, layer=(1, 9), epsilon=(0.01, 0.15, 0.01), point=(0, half - 1))
 # ## Flat coordinates for curved data
 #
 # The paper's motivation is that the Euclidean distance is the wrong one for coordinates such as pixels: word vectors
-# may be added and subtracted, photographs may not. Locally Linear Embedding looks for coordinates in which the
-# Euclidean distance is the right one. The paper says that a network looks for such coordinates too, for the metric that
-# it pulls back. §4 measures both statements.
+# may be added and subtracted, photographs may not. Locally Linear Embedding (Roweis and Saul, 2000) looks for
+# coordinates in which the Euclidean distance is the right one. The paper says that a network looks for such coordinates
+# too, for the metric that it pulls back. §4 measures both statements.
 
 # %%
 from riemlib.companion.references import references

@@ -15,9 +15,13 @@
 # %% [markdown]
 # # §2 Notation: which layers are coordinate changes?
 #
-# Section 2 of the paper says how it reads a network. The data lie on a manifold $M$. A layer does not move the data. It changes the *coordinates* in which they are written. This reading depends on one property. A layer is a change of coordinates if it is **injective, and its Jacobian is invertible everywhere**. Injective alone is not enough for the metric of §4: $x-\tanh x$ is strictly increasing, but its derivative is 0 at $x=0$, and so is the metric that it pulls back.
+# Section 2 of the paper says how it reads a network. The data lie on a manifold $M$. A layer does not move the data. It changes the *coordinates* in which they are written.
 #
-# The paper says that a plain ReLU layer is not a bijection, that a residual ReLU layer is one, that $x+f(x)$ gives coordinates of the whole manifold, and that the softmax is a coordinate transformation. All of its experiments use tanh. This notebook tests each statement. For the residual layers there is one criterion, and it takes a line of algebra. Where it holds, the layer is a diffeomorphism; ReLU has kinks, and there it is a homeomorphism.
+# **What $M$ is.** The paper reads its manifold in two ways. Its formulas need as many coordinates as a layer has entries: there $M$ is an open piece of the input space, for the spirals a piece of the plane. Its remarks on dimension speak of the shape of the data: for the spirals two curves. In all these notebooks $M$ is the first, the piece of input space. The data's own manifold is called $C$, and lies in $M$.
+#
+# The reading depends on one property. A layer is a change of coordinates if it is **injective, and its Jacobian is invertible everywhere**. Injective alone is not enough for the metric of §4: $x-\tanh x$ is strictly increasing, but its derivative is 0 at $x=0$, and so is the metric that it pulls back.
+#
+# The paper makes four statements: a plain ReLU layer is not a bijection; a residual ReLU layer is one; $x+f(x)$ gives coordinates of the whole manifold; the softmax is a coordinate transformation. All of its experiments use tanh. This notebook tests each statement. For the residual layers there is one criterion, and it takes a line of algebra. Where it holds, a tanh layer is a diffeomorphism. A ReLU layer has kinks, so it is a homeomorphism.
 
 # %% tags=["parameters"]
 device: str = "cpu"  # where the networks live
@@ -55,9 +59,11 @@ where = {"device": device}
 #
 # $$ x^{(l+1)} = \varphi^{(l)}\circ x^{(l)},\qquad x^{(L)} = \varphi^{(L-1)}\circ\dots\circ\varphi^{(0)}\circ x^{(0)} . $$
 #
+# The layer $\varphi^{(l)}$ has weights $W^{(l)}$ and biases $b^{(l)}$. As in the paper, $f$ of one argument is the activation, applied to each component, and $f(x;l)$ is short for $f(W^{(l)}x+b^{(l)})$. A plain layer is $\varphi^{(l)}(x)=f(x;l)$. A residual layer is $\varphi^{(l)}(x)=x+f(x;l)\,\Delta l$ with a step $\Delta l$; in the paper's experiments, as we read them, the step is 1.
+#
 # An index in parentheses is a layer. A free upper index numbers the components of a vector, and a free lower index those of a covector. A repeated index is summed. `net.coordinates(x)` is the list $x^{(0)},\dots,x^{(L)}$, each with one row for each point. The Jacobian of a layer, $(\partial x^{(l+1)}/\partial x^{(l)})^a{}_b$, is indexed `[point, a, b]`.
 #
-# A vector $v^a$ at layer 0 has the components $v^{(1)a}=J^a{}_b\,v^b$ at layer 1. `einsum` writes this sum over the repeated index. The cell compares it with a small displacement, which changes in the same way.
+# A vector $v^a$ at layer 0 has the components $v^{(1)a}=J^a{}_b\,v^b$ at layer 1. `einsum` writes this sum over the repeated index. The cell compares it with a small displacement, which changes in the same way. The control sums over the other index of $J$.
 
 # %%
 net = rl.CkNetwork([2] * 11, order=1, step=1.0, seed=seed, **where)
@@ -69,8 +75,10 @@ v = torch.randn(len(sample), 2, generator=generator).to(device)
 pushed = torch.einsum("nab,nb->na", J[0], v)
 tiny = 1e-6
 ahead, behind = (net.coordinates(sample.x + sign * tiny * v)[1] for sign in (1, -1))
-assert torch.allclose(pushed, (ahead - behind) / (2 * tiny), atol=1e-8)
-print("largest difference below", rules.order_of_magnitude(1e-8))
+displaced = (ahead - behind) / (2 * tiny)
+off = float((torch.einsum("nba,nb->na", J[0], v) - displaced).abs().max())
+assert torch.allclose(pushed, displaced, atol=1e-8) and off > 0.1
+print(f"largest difference below {rules.order_of_magnitude(1e-8)}; control, the other index: {off:.1g}")
 
 # %% [markdown]
 # ## The softmax is no coordinate transformation
@@ -79,9 +87,9 @@ print("largest difference below", rules.order_of_magnitude(1e-8))
 #
 # $$ P(Y=j\mid q) = \frac{e^{W^{(L)j}x^{(L)}(q)}}{\sum_k e^{W^{(L)k}x^{(L)}(q)}}, $$
 #
-# to which we add a bias. `net(x)` gives the exponents $z$, the logits. The paper calls the softmax a coordinate transformation. On the logits it is none: the same number added to all of them changes no probability. On *centred* logits, $\sum_j z_j=0$, it is one, and $z_j=\log p_j-\frac1K\sum_k\log p_k$ undoes it.
+# where $Y$ is the class, $j$ one of $K$ classes, and $W^{(L)}$ the readout. We add a bias. `net(x)` gives the exponents $z$, the logits. The paper calls the softmax a coordinate transformation. On the logits it is none: the same number added to all of them changes no probability. On *centred* logits, $\sum_j z_j=0$, it is one, and $z_j=\log p_j-\frac1K\sum_k\log p_k$ undoes it.
 #
-# With the readout, $x\mapsto\mathrm{softmax}(Wx)$ is a change of coordinates only where the centred $W$, each column less its mean, has rank $d$. It has at most rank $K-1$ for $K$ classes. So it needs $d\le K-1$, and two classes in the plane never have it. The cell tests random readouts in two ways: the explicit inverse, and the rank of the Jacobian by automatic differentiation.
+# With a readout $W$ of $d$ coordinates, $x\mapsto\mathrm{softmax}(Wx)$ is a change of coordinates only where the centred $W$, each column less its mean, has rank $d$. This rank is at most $K-1$. So it needs $d\le K-1$, and two classes in the plane never have it. The cell tests random readouts in two ways: the explicit inverse, and the rank of the Jacobian by automatic differentiation.
 
 # %%
 found = []
@@ -129,7 +137,7 @@ notebook.decide(
 #
 # The paper's sentence is about layers of $d$ inputs and $d$ outputs, and so it stands as it is printed. We test it for random layers of width 2 and 3.
 #
-# A layer that widens enough may be injective. With the weights $(W,-W)$ and the biases $(b,-b)$, the identity $\mathrm{relu}(z)-\mathrm{relu}(-z)=z$ gives $x$ back. These are $2d$ outputs, and no ReLU layer with fewer is injective on all of $\mathbb R^d$ (Puthawala et al., *Globally injective ReLU networks*, 2022). Random layers need more. In the plane, without biases, a layer is injective exactly where every open half-plane holds two of its weight vectors or more. (On a bounded set a large bias makes any invertible layer injective: nothing is cut off there.)
+# A layer that widens enough may be injective. With the weights $(W,-W)$ and the biases $(b,-b)$, the identity $\mathrm{relu}(z)-\mathrm{relu}(-z)=z$ gives $x$ back. These are $2d$ outputs, and no ReLU layer with fewer is injective on all of $\mathbb R^d$ (Puthawala et al., 2022). Random layers need more. In the plane, without biases, a layer is injective exactly where every open half-plane holds two of its weight vectors or more. (On a bounded set a large bias makes any invertible layer injective: nothing is cut off there.)
 
 # %%
 W = torch.tensor([[1.0, -0.6], [0.5, 1.1]], **where)
@@ -172,19 +180,19 @@ notebook.decide(
 # %% [markdown]
 # ## A residual layer: one criterion for every increasing activation
 #
-# Now $\varphi(x)=x+\Delta l\,f(Wx+b)$. Suppose that two points have one image, $\varphi(x)=\varphi(y)$. Between them each unit $a$ of $f$ has a secant slope $D_a$. So $f(Wx+b)-f(Wy+b)=D\,W(x-y)$ with $D=\mathrm{diag}(D_1,\dots,D_d)$, and
+# Now $\varphi(x)=x+\Delta l\,f(Wx+b)$. Suppose that two points have one image, $\varphi(x)=\varphi(y)$. Between them the activation of each unit $a$ has a secant slope $s_a$. So $f(Wx+b)-f(Wy+b)=S\,W(x-y)$ with $S=\mathrm{diag}(s_1,\dots,s_d)$, and
 #
-# $$ (I+\Delta l\,D\,W)\,(x-y)=0 . $$
+# $$ (I+\Delta l\,S\,W)\,(x-y)=0 . $$
 #
-# If $x\ne y$, the determinant of this matrix is 0. ReLU and tanh have slopes in $[0,1]$, whatever the points are. The determinant is affine in each $D_a$. So on the box $[0,1]^d$ it lies between its smallest and its largest value at the corners. At the corner with $D_a=1$ for $a\in S$ and 0 elsewhere, it is the principal minor $\det\,(I+\Delta l\,W)_{SS}$. Therefore:
+# If $x\ne y$, the determinant of this matrix is 0. ReLU and tanh have slopes in $[0,1]$, whatever the points are. The determinant is affine in each $s_a$. So on the box $[0,1]^d$ it lies between its smallest and its largest value at the corners. At a corner some slopes are 1 and the others 0. There the determinant is a *principal minor* of $I+\Delta l\,W$: that of the rows and columns whose slope is 1. Therefore:
 #
-# > **If all principal minors of $I+\Delta l\,W$ are positive (it is a *P-matrix*), the layer is injective.**
+# > **If all principal minors of $I+\Delta l\,W$ are positive (it is a *P-matrix*; Fiedler and Pták, 1962), the layer is injective.**
 #
 # Then the determinant is positive everywhere as well, so the layer is a diffeomorphism onto its image. There are $2^d-1$ principal minors: three numbers for a layer of width 2. For sigmoid the largest slope is 1/4, so $\Delta l\,W/4$ takes the place of $\Delta l\,W$.
 #
-# The converse holds as well. If $W$ is invertible, $Wx+b$ takes every value, so the slopes come as near to every corner as we like. A negative minor then makes $\det\partial\varphi$ negative somewhere. Where all slopes vanish, the determinant is 1. But a continuous injective map of $\mathbb R^d$ cannot preserve orientation in one place and reverse it in another. So the layer is not injective. Only a minor of exactly 0 leaves the question open.
+# The converse holds as well, for an invertible $W$. Then $Wx+b$ takes every value, so the slopes come as near to every corner as we like. A negative minor makes the determinant of the Jacobian, $\det\partial\varphi$, negative somewhere. Where all slopes vanish, it is 1. But a continuous injective map of $\mathbb R^d$ cannot preserve orientation in one place and reverse it in another. So the layer is not injective. Only a minor of exactly 0 leaves the question open.
 #
-# The figure shows the whole argument for two layers. Above: $\det(I+\Delta l\,D\,W)$ over the square of slopes, with its four corner values. The first of them, 1, is the empty minor. Below: what the layer does to a grid, pink where it reverses orientation.
+# The figure shows the whole argument for two layers. Above: $\det(I+\Delta l\,S\,W)$ over the square of slopes, with its four corner values. The first of them, 1, is the empty minor. Below: what the layer does to a grid, pink where it reverses orientation.
 
 # %%
 given = ([[0.9, -1.1], [1.2, 0.2]], [[-0.4, 1.2], [1.1, -0.5]])
@@ -204,11 +212,11 @@ plt.show()
 # `charts.certificates(net)` applies the criterion to each layer, and `charts.is_chart(net)` to all layers at once. `True` is a proof. Two more cases complete the rule.
 #
 # - A plain layer (order 0) with a strictly increasing $f$ and a $W$ of full column rank is injective.
-# - A layer of order 2 or more is injective *whatever $f$ is*. Its state is $(x,D_1,\dots)$. It sets $D_1'=D_1+\Delta l f(x)$ and $x'=x+\Delta l\,D_1'$. So $x=x'-\Delta l\,D_1'$; from $x$ we know $f(x)$, and from $f(x)$ we know $D_1$.
+# - A layer of order 2 or more (§3) is injective *whatever $f$ is*. Its state is $(x,D_1,\dots)$, where $D_1$ is the difference quotient of $x$ in $l$. At order 2 it sets $D_1'=D_1+\Delta l\,f(x;l)$ and $x'=x+\Delta l\,D_1'$. So $x=x'-\Delta l\,D_1'$; from $x$ we know $f(x;l)$, and from that $D_1$.
 #
 # The second case is a statement about the state. The coordinates $x$ alone are a projection of the state, and the projection may overlap itself.
 #
-# In JupyterLab, sliders above the figure set the two off-diagonal entries of $W$. The third minor is $2.28-W_{12}W_{21}$. Turn both entries to the same side until their product passes 2.28, and watch the corner change its sign and the pink fold appear.
+# In JupyterLab, sliders above the figure set the two off-diagonal entries of $W$. The third minor is $2.28-W_{12}W_{21}$. Move both entries to the same side until their product is above 2.28. Then the value at the corner changes its sign, and the pink fold appears.
 
 # %% tags=["nbval-skip"]
 from riemlib.companion.controls import play
@@ -246,7 +254,7 @@ save(fig, "section2_relu")
 plt.show()
 
 # %% [markdown]
-# For ReLU the criterion is exact. With $W$ invertible, the layer is bijective *if and only if* $I+\Delta l\,W$ is a P-matrix. (Substitute $y=Wx+b$: it becomes a linear complementarity problem, and this is the classical theorem about such problems.) We test the criterion against a count that does not use minors. A ReLU layer has $2^d$ linear pieces. So we find the preimages of a point exactly: we solve on every piece and keep the solutions that lie on their own piece (`relu_preimages`).
+# For ReLU the criterion is exact. With $W$ invertible, the layer is bijective *if and only if* $I+\Delta l\,W$ is a P-matrix. (Substitute $y=Wx+b$: it becomes a linear complementarity problem, and this is the theorem of Samelson, Thrall and Wesler (1958) about such problems.) We test the criterion against a count that does not use minors. A ReLU layer has $2^d$ linear pieces. So we find the preimages of a point exactly: we solve on every piece and keep the solutions that lie on their own piece (`relu_preimages`).
 #
 # The test points are the image of an interior point of each piece, and random points. Beside the criterion we test two wrong ones, which the count has to reject. "The determinant is positive" looks at one minor only. "The Lipschitz constant of the residual part is below 1" is sufficient, but it rejects many bijective layers.
 
@@ -266,11 +274,11 @@ for d in (2, 3):
 # %%
 criteria = []
 for d, W, count in tested:
-    M = torch.eye(d, **where) + W
+    minors_of = torch.eye(d, **where) + W
     found = {
         "bijective": (count == 1).all(1),
-        "P-matrix": charts.is_p_matrix(M),
-        "positive determinant": torch.linalg.det(M) > 0,
+        "P-matrix": charts.is_p_matrix(minors_of),
+        "positive determinant": torch.linalg.det(minors_of) > 0,
         "Lipschitz below 1": torch.linalg.matrix_norm(W, 2) < 1,
     }
     criteria.append(pd.DataFrame({name: values.tolist() for name, values in found.items()}).assign(d=d))
@@ -308,7 +316,7 @@ notebook.decide(
 #
 # The paper prefers residual layers, but it does not say that a plain tanh layer is a worse chart. So the next statement is ours: for $\det W\ne0$ the layer $y=\tanh(Wx+b)$ is injective, and $x=W^{-1}(\mathrm{artanh}(y)-b)$ undoes it. Its image is only a cube, but a chart needs no more than an invertible map onto its image.
 #
-# A computer must not be trusted too far here. Far out tanh is 1 to all digits, in float32 from $|z|\approx9$ on and in float64 from $|z|\approx19$. There the numbers that a network holds merge points although the map does not. The cell asks which share of pre-activations come back, for wider and wider ranges.
+# On a computer this has a limit. Far out tanh is 1 to all digits, in float32 from $|z|\approx9$ on and in float64 from $|z|\approx19$. There the numbers that a network holds merge points although the map does not. The cell asks which share of pre-activations come back, for wider and wider ranges.
 #
 # In float64 and within $|z|\le8$ nothing merges. So this is where injectivity is tested: the point comes back, and the determinant of the Jacobian, by automatic differentiation, has the sign of $\det W$ everywhere. The control makes $W$ singular: its second row is a multiple of the first. Then points that differ by a null vector of $W$ have one image.
 #
@@ -359,7 +367,9 @@ notebook.decide(
 # %% [markdown]
 # ## Residual tanh layers fold
 #
-# For a bounded $f$ more is true. The map $\varphi(x)=x+\Delta l\tanh(Wx+b)$ moves no point by more than $\Delta l$ in any coordinate. Far out, a bounded shift changes little. So the layer is *onto*, and a generic target has one preimage if each is counted with its orientation, $+1$ or $-1$ (its *degree* is 1). Therefore a regular value with a reversed preimage has at least three: a sheet that is turned over needs two more that are not. And because each layer is onto, one folding layer makes the whole network non-injective: the points that it merges are reached.
+# A bounded $f$ gives more. The map $\varphi(x)=x+\Delta l\tanh(Wx+b)$ moves no point by more than $\Delta l$ in any coordinate. Far out, a bounded shift changes little. So the layer is *onto*, and a generic target has one preimage if each is counted with its orientation, $+1$ or $-1$ (its *degree* is 1). Therefore a regular value that has a reversed preimage has at least two more, which are not reversed.
+#
+# Because each layer is onto, the layers before a folding layer reach the points that it merges. So one folding layer makes the whole network non-injective.
 #
 # The figure shows such a layer. The fold curve $\det\partial\varphi=0$ is drawn before and after the layer. The stars on the left are points that share one image, the star on the right.
 
@@ -445,7 +455,12 @@ shown = pd.concat({"layers": by_layer, "networks": by_network}, names=["part"]).
 shown.pivot(index="update", columns=["part", "step"], values="count")
 
 # %% [markdown]
-# A fold could lie far from the data and do no harm. So we ask two more questions about the trained networks. Is there a layer that preserves orientation at one point of a spiral arm and reverses it at another point of the same arm? Somewhere between the two points the arm then crosses the fold curve. And does the image of an arm at the output *meet itself*? Then two points of the data have the same coordinates, and the network is no chart even on the curve that the data are. (Points that have merged in one layer stay merged. So the output tells.) Where all layers are certified it cannot happen: that is the control. Each arm is sampled at 2000 points, and where chords meet, more finely.
+# A fold could lie far from the data and do no harm. So we ask two more questions about the trained networks.
+#
+# - Is there a layer that preserves orientation at one point of a spiral arm and reverses it at another point of the same arm? Somewhere between the two points the arm then crosses the fold curve.
+# - Does the image of an arm at the output *meet itself*? Then two points of the data have the same coordinates, and the network is no chart even on the curve $C$ of the data. (Points that have merged in one layer stay merged. So it is enough to look at the output.)
+#
+# Where all layers are certified, no arm can meet itself: that is the control. Each arm is sampled at 2000 points, and where chords meet, more finely.
 
 # %%
 dense, crossed = rl.Condition().sample(4000, torch.float64), []
@@ -470,7 +485,7 @@ print(f"of the {safe[1]} networks that are certified as a whole, in {safe[0]} an
 assert safe[0] == 0
 
 # %% [markdown]
-# The network below has the least error (0.0 % where any seed reaches it), and of those it turns over most points of the data in one layer. The coloured curves are the two spiral arms, as this layer receives them and as it passes them on.
+# The network below is one of those with the least error (0.0 % where any seed reaches it). Of these it is the one that turns over most points of the data in one layer. The coloured curves are the two spiral arms, as this layer receives them and as it passes them on.
 
 # %%
 run = runs[1.0]
@@ -516,7 +531,7 @@ notebook.decide(
 )
 
 # %% [markdown]
-# So the reading "a layer changes coordinates" is a hypothesis about the weights. The networks of the paper's figures are trained at step 1. The record says how often it fails for them, on the plane as a whole and on the curves of the data. A smaller explicit step does not make it true by itself either. What counts is $\Delta l\,W$, and the weights grow to make up for the smaller step. The certificate is a test that takes microseconds.
+# So the reading "a layer changes coordinates" is a hypothesis about the weights. The networks of the paper's figures are trained at step 1. The record says how often it fails for them, on the plane as a whole and on the curves of the data. A smaller explicit step does not make it true by itself either. What counts is $\Delta l\,W$, and the weights grow to make up for the smaller step. The certificate is a quick test of it.
 #
 # ## A manifold in pixel space: the circle of rotated images
 #
@@ -566,11 +581,11 @@ assert average < 1.05 and steps[-1] < 1.5 * steps.mean()
 assert nearest > 3 * float(steps.max()) and control > 1.8
 
 # %% [markdown]
-# The distance in pixel space follows the curve only for small rotations. Then it stops growing, and even falls: a six on its head looks more like the upright six than a six on its side does. The Euclidean distance of pixels says little about the distance on the manifold. This is the problem for which the learned metric of §4 is meant. Two remarks on the geometry follow.
+# The distance in pixel space follows the curve only for small rotations. Then it stops growing, and even falls: a six that stands on its head differs less from the upright six than one that lies on its side. So the Euclidean distance of pixels says little about the distance on the manifold. This is the problem for which the learned metric of §4 is meant. Two remarks on the geometry follow.
 #
 # A curve has no intrinsic curvature, so "not flat" means two other things here. The first is bending in the surrounding space. The total turning of the tangent measures it. It is one full turn for a plane convex curve, and more for every other closed curve (Fenchel's theorem).
 #
-# The second is global: no single chart covers a circle. The angle jumps somewhere, and every continuous function on the circle takes some value twice. The paper speaks of coordinates that hold over the entire manifold. What a network holds for the whole circle at once is 64 numbers for a one-dimensional set. In the terms of a textbook this is an *embedding* and not a chart. If all layers are injective it stays an embedding, and the certificates above are about this. For these images, a residual network of width 64 with small weights keeps the circle a circle.
+# The second is global: no single chart covers a circle. The angle jumps somewhere, and every continuous function on the circle takes some value twice. The paper speaks of coordinates that hold over the entire manifold. What a network holds for the whole circle at once is 64 numbers for a one-dimensional set. In the terms of a textbook this is an *embedding* and not a chart. If all layers are injective with invertible Jacobians it stays an embedding, and the certificates above are about this. The cell tests it for residual networks of width 64: a circle stays a circle where the image does not come close to itself.
 
 # %%
 tangent = (circle.roll(-1, 0) - circle) / steps[:, None]

@@ -15,7 +15,7 @@
 # %% [markdown]
 # # 3 · Neural networks as $C^k$ differentiable coordinate transformations
 #
-# A plain layer replaces the coordinates of a point. A residual layer adds a small step to them. Section 3 of the paper reads this step as a finite difference. With more and more layers the coordinates of a point then follow a differential equation in the layer $l$.
+# A plain layer replaces the coordinates of a point. A residual layer (He et al., 2016) adds a small step to them. Section 3 of the paper reads this step as a finite difference. With more and more layers the coordinates of a point then follow a differential equation in the layer $l$. (Chen et al., 2018, train such equations.)
 #
 # Most statements of the section are mathematics, and we name the hypotheses under which they hold. Two are about trained networks: do their weights approach a path as the depth grows, and what does it cost to share them? Beside each measurement stands a control that has to fail.
 
@@ -51,7 +51,7 @@ notebook.opening("§3 Networks as finite differences", device=device, time="two 
 # %% [markdown]
 # ## One recursion for every order (Eqs. 1–4)
 #
-# With $f(x;l)=\sigma(W^{(l)}x+b^{(l)})$ the paper's networks of order 0, 1 and 2 are
+# With $f(x;l)=f(W^{(l)}x+b^{(l)})$, where $f$ of one argument is the activation ([§2](02_notation.ipynb)), the paper's networks of order 0, 1 and 2 are
 #
 # $$x^{(l+1)}=f(x^{(l)};l)\tag{1}$$
 # $$x^{(l+1)}=x^{(l)}+f(x^{(l)};l)\,\Delta l\tag{2}$$
@@ -60,7 +60,7 @@ notebook.opening("§3 Networks as finite differences", device=device, time="two 
 #
 # The $k$ of $C^k$ counts derivatives in $l$, in the limit of infinitely many layers. It does not speak of $x$: every tanh network is a smooth function of its input.
 #
-# In `riemlib` the networks are one object. A layer acts on a state $(x, D_1, D_2,\dots)$, where $D_i$ stands for the $i$-th derivative in $l$, and the new state is a constant combination of the old one and $f$. For order 2 and a step $h$ it is $x^+=x+hD_1+h^2f$ and $D_1^+=D_1+hf$. So $D_1^+=(x^+-x)/h$, and with the $D_1$ of the layer before, the first line is Eq. 4. The table has the coefficients of each new entry at $h=0.1$. (Order 3 and above are ours.)
+# In `riemlib` the networks are one object. A layer acts on a state $(x, D_1, D_2,\dots)$, where $D_i$ stands for the $i$-th derivative in $l$, and the new state is a constant combination of the old one and $f$. For order 2 it is $x^+=x+\Delta l\,D_1+\Delta l^2f$ and $D_1^+=D_1+\Delta l\,f$, where $^+$ is the new state. So $D_1^+=(x^+-x)/\Delta l$, and with the $D_1$ of the layer before, the first formula is Eq. 4. The table has the coefficients of each new entry at $\Delta l=0.1$. (Order 3 and above are ours.)
 #
 # At the input there is no earlier layer. §7.1 of the paper takes first order there, and so do we: the order rises by one per layer. §7.1 also has backward differencing at the output. Solved for $x^{(L)}$, with $f$ at the last known layer, this is the same recursion.
 
@@ -151,7 +151,7 @@ play(network_and_equation, order=[1, 2], depth=(2, 80))
 # %% [markdown]
 # ## A residual network is Euler's method
 #
-# The paper gives the error of Eq. 3 as $O(\Delta l)$. For this the weights have to be samples of one path $W(l), b(l)$ of bounded variation, and $\Delta l$ has to stand outside $f$. We compare $x^{(L)}$ with the solver's $x(1)$ at doubling depths, for three activations and several random fields, one of them with a jump. There is no chance in such an error. So we show the *local order* $\log_2\frac{e(h)}{e(h/2)}$ against the depth, and see what it tends to. One control is a network of another field (order 0), another is a scheme of order 2.
+# The paper gives the error of Eq. 3 as $O(\Delta l)$. For this the weights have to be samples of one path $W(l), b(l)$ of bounded variation, and $\Delta l$ has to stand outside $f$. We compare $x^{(L)}$ with the solver's $x(1)$ at doubling depths, for three activations and several random fields, one of them with a jump. Such an error is not random. So we show the *local order* $\log_2\frac{\mathrm{error}(\Delta l)}{\mathrm{error}(\Delta l/2)}$ against the depth, and see what it tends to. One control is a network of another field (order 0), another is a scheme of order 2.
 
 # %%
 def case(name, steps, errors):
@@ -182,7 +182,9 @@ euler = pd.concat([*euler, case("another field", h, limits.measured_errors(*path
 #
 # *The central first difference*, for Eq. 5: $x^{(l+1)}=x^{(l-1)}+2\,\Delta l\,f(x^{(l)};l)$. It starts with one layer of first order, as in §7.1. The error of this layer is of size $\Delta l^2$, and it enters once.
 #
-# *Eq. 4, the central second difference*, for Eq. 6. Here the same start is not good enough. The momentum that enters layer 2 is then the velocity at $l=0$, and the recursion needs the velocity at $l=\Delta l/2$. That is off by $\tfrac{\Delta l}{2}f$, and the momentum carries the error to the end. The remedy is a first layer of half a step, `step=[h/2, h, ..., h]` with $h=1/(L-\tfrac12)$. Then $D_1$ is the velocity at whole steps and $x$ the position at half steps, and each moves over the midpoint of the other (upper two rulers). The start $x^{(1)}=x^{(0)}+hv_0+\tfrac{h^2}{2}f$ of the textbooks does the same, with the rulers exchanged.
+# *Eq. 4, the central second difference*, for Eq. 6. Here the same start is not good enough. The momentum that enters layer 2 is then the velocity at $l=0$, and the recursion needs the velocity at $l=\Delta l/2$. That is off by $\tfrac{\Delta l}{2}f$, and the momentum carries the error to the end.
+#
+# The remedy is a first layer of half a step: the steps are $\Delta l/2,\Delta l,\dots,\Delta l$ with $\Delta l=1/(L-\tfrac12)$. Then $D_1$ is the velocity at whole steps, and $x$ the position at half steps. Each of them steps across the midpoint of the other (upper two rulers). The start $x^{(1)}=x^{(0)}+\Delta l\,v_0+\tfrac{\Delta l^2}{2}f$ of the textbooks, with $v_0$ the velocity at the input, does the same, with the rulers exchanged.
 
 # %%
 ticks = {name: torch.tensor([0.0, *limits.partition(14, name, seed=seed)]).cumsum(0) for name in
@@ -238,7 +240,7 @@ notebook.decide(
 #
 # One step contributes an error of size $\Delta l(n)^2$. So the abscissa is $\sum_n\Delta l(n)^2\le\max_n\Delta l(n)$. Random partitions are drawn once and then refined: every layer is cut in two.
 #
-# The paper goes on to write $\Delta l$ for $\Delta l(n)$. Order 1 does not mind. In Eq. 4 this leaves out the factor $\Delta l(n)/\Delta l(n-1)$ of the momentum, and on unequal steps the equation as printed has another limit, or none. With the factor, which the state of `CkNetwork` has built in, every partition will do. For second order on unequal steps $\Delta l^2$ also becomes $\Delta l(n)\,(\Delta l(n)+\Delta l(n-1))/2$.
+# The paper goes on to write $\Delta l$ for $\Delta l(n)$. At order 1 this changes nothing. In Eq. 4 this leaves out the factor $\Delta l(n)/\Delta l(n-1)$ of the momentum, and on unequal steps the equation as printed has another limit, or none. With the factor, which the state of `CkNetwork` has built in, every partition will do. For second order on unequal steps $\Delta l^2$ also becomes $\Delta l(n)\,(\Delta l(n)+\Delta l(n-1))/2$.
 
 # %%
 finest = depths[-4:]
@@ -293,7 +295,9 @@ notebook.decide(
 # %% [markdown]
 # ## May the step be left implicit in the weights?
 #
-# The paper leaves $\Delta l$ implicit in the weight matrix. Then a layer is $x+\sigma(W\Delta l\,x+b\,\Delta l)$. For ReLU this is the same map, if the bias is scaled too: $\max(0,hz)=h\max(0,z)$ for $h>0$. For tanh it is not. Small arguments see only the linear part, $\tanh(hz)=hz+O(h^3)$. So the limit is the *affine* equation $dx/dl=Wx+b$. Its flow is an affine map, and an affine map does not untangle a spiral. (Blocks of the form $x+V\sigma(Wx+b)$, as in many residual networks, can absorb the step for every $\sigma$: it goes into $V$. The paper's $f$ has no $V$.)
+# The paper leaves $\Delta l$ implicit in the weight matrix. Then a layer is $x+f(W\Delta l\,x+b\,\Delta l)$. For ReLU this is the same map as with an explicit step, if the bias is scaled too: $\max(0,\Delta l\,z)=\Delta l\max(0,z)$. For tanh it is not. Near 0 tanh is almost linear, $\tanh(\Delta l\,z)=\Delta l\,z+O(\Delta l^3)$. So the limit is the *affine* equation $dx/dl=Wx+b$. Its flow is an affine map, and an affine map does not untangle a spiral.
+#
+# (Blocks of the form $x+Vf(Wx+b)$ with a second matrix $V$, as in many residual networks, can absorb the step for every $f$: it goes into $V$. The paper's $f$ has no $V$.)
 #
 # We measure how far the map $x^{(0)}\mapsto x^{(L)}$ of a square is from affine: the relative residual of the best affine fit. The explicit network is written out again here.
 
@@ -345,9 +349,13 @@ notebook.decide(
 #
 # ## Does the limit exist?
 #
-# The paper argues that the right-hand sides of Eqs. 3 and 4, after division, are continuous and do not depend on $\Delta l$, and so the limit exists. This uses that $f(x;l)$ is one function of $l$, the same at every depth. But a network of $L$ layers gives $f$ at $L$ places only. If the deeper network has other weights, continuity in $x$ does not help: there is nothing that its layers could converge to.
+# The paper argues that the right-hand sides of Eqs. 3 and 4, after division, are continuous and do not depend on $\Delta l$, and so the limit exists. This uses that $f(x;l)$ is one function of $l$, the same at every depth. But a network of $L$ layers gives $f$ at $L$ places only. If the deeper network has other weights, continuity in $x$ does not help: there need not be any function of $l$ that the layers converge to. Cohen et al. (2021) measure how trained weights scale with the depth, and Marion et al. (2025) show which initial weights have a limit.
 #
-# So we look at three cases. *A fixed field* $W(l), b(l)$, smooth or with a jump, at orders 1 and 2, by two routes: the networks, and the solver. *Layers that are drawn independently*: with steps $1/L$ they average out and $x^{(L)}$ does settle, but the difference quotient $\delta x/\Delta l$ of Eq. 5 does not; with steps $1/\sqrt L$ not even $x^{(L)}$ does. And *trained networks*, next.
+# So we look at three cases.
+#
+# - *A fixed field* $W(l), b(l)$, smooth or with a jump, at orders 1 and 2, by two routes: the networks, and the solver.
+# - *Layers that are drawn independently*. With steps $1/L$ they average out: $x^{(L)}$ settles, but the difference quotient $\delta x/\Delta l$ of Eq. 5 does not. With steps $1/\sqrt L$ not even $x^{(L)}$ settles.
+# - *Trained networks*, next.
 
 # %%
 fixed = {}
@@ -376,7 +384,7 @@ pd.Series(shrunk, name="falls from the first depth to the last by a factor").map
 #
 # $$d(L,2L)=\Bigl(\int_0^1\lvert w_L(l)-w_{2L}(l)\rvert^2\,dl\Bigr)^{1/2}.$$
 #
-# For samples of one smooth path $d$ is of order $1/L$, and with a jump of order $L^{-1/2}$. For independent layers it stays. There are two starts. From the first, the layers of every depth start as samples of one random path. From the second, the usual one, each layer is drawn by itself.
+# For samples of one smooth path $d$ is of order $1/L$, and with a jump of order $L^{-1/2}$. For independent layers it stays. There are two starts. From the first, the layers of every depth start as samples of one random path. From the second, the usual one (Glorot and Bengio, 2010), each layer is drawn by itself.
 #
 # The **primary contrast**, named before the training, is $\log\frac{d(20,40)}{d(320,640)}$ from the start on one path. It is $\log16$ for samples of one smooth path, and 0 where the weights have no limit. The smallest effect that counts is a factor of 2. Secondary are the usual start, the variation in $l$ (von Neumann's ratio of the jumps between neighbouring layers to the spread), the errors, and $\Delta l=10/L$, which at ten layers is the step 1 of the paper's networks. Dashed lines are untrained networks.
 
@@ -559,6 +567,7 @@ for name, layers, order in product(("tanh", "relu", torch.sin), ("uniform", "ran
         f = net.activation(back[-1] @ net.weights[n].mT + net.biases[n])
         back.append(back[-1] - (back[-2] - back[-1] - h[n] ** 2 * f) * h[n - 1] / h[n])
     errors[f"run backwards, {label}"] = statistics.relative_error(back[-1], x)
+    sizes[f"run backwards, one layer less, {label}"] = statistics.relative_error(back[-2], x)
 
 # %%
 condition = rl.Condition(order=2)
@@ -595,11 +604,11 @@ notebook.decide(
 )
 
 # %% [markdown]
-# The paper remarks that in its $C^2$ network the two classes pass over each other. This fold is how they do it: in the plane of $x$ they overlap at one layer, in phase space they never meet. The flow of Eq. 5 cannot do so, for its curves in the plane never meet at one $l$. (A $C^1$ network of step 1 is no flow: its layers can fold, and then two classes can meet. They can't be parted again.)
+# The paper remarks that in its $C^2$ network the two classes pass over each other. This fold is how they do it: in the plane of $x$ they overlap at one layer, in phase space they never meet. The flow of Eq. 5 cannot do so, for its curves in the plane never meet at one $l$. (A $C^1$ network of step 1 is no flow: its layers can fold, and then two classes can meet. They cannot be parted again.)
 #
 # ## Two asides
 #
-# *The parasite of the central first difference.* On $dx/dl=-\lambda x$ the recursion has two solutions, the powers of $r_\pm=-\lambda h\pm\sqrt{1+\lambda^2h^2}$. The first decays as it should. The second alternates in sign and grows wherever the flow contracts, as in a network that flattens a class. Its order is 2 all the same.
+# *The parasite of the central first difference.* On $dx/dl=-\nu x$ with $\nu>0$ the recursion has two solutions, the powers of $-\nu\Delta l\pm\sqrt{1+\nu^2\Delta l^2}$. The one with the plus sign decays as it should. The other alternates in sign and grows. This happens wherever the flow contracts. The order of the scheme is 2 all the same.
 #
 # *Independent layers.* With steps $1/L$ the spread of $x^{(L)}$ over draws shrinks like $L^{-1/2}$, and what is left is the ordinary differential equation of the mean of $f$. With steps $1/\sqrt L$ the spread stays. The limit, if there is one, is a stochastic equation.
 

@@ -25,10 +25,8 @@
 # control that must fail. The [next notebook](04_2_data_manifold.ipynb) is about the remarks of the section: dimension,
 # better charts, near and far. The [last one](04_3_curvature.ipynb) asks two questions of a geometer.
 #
-# **What $M$ is.** The paper reads its manifold $M$ in two ways. Its formulas need as many coordinates as a layer has
-# entries: there $M$ is an open piece of the input space, for the spirals a piece of the plane. Its remarks on
-# dimension speak of the shape of the data: for the spirals two curves. In these notebooks $M$ is always the first, the
-# piece of input space. The data's own manifold is called $C$, and lies in $M$.
+# As everywhere in these notebooks, $M$ is the piece of input space that the network is defined on, and the data's own
+# manifold $C$ lies in $M$ ([§2](02_notation.ipynb) says why). Then $M$ has as many coordinates as Eq. 8 needs.
 
 # %% tags=["parameters"]
 points: int = 1000  # on the spiral, both arms together, at random positions
@@ -95,9 +93,10 @@ def jacobian(f, x):
 #
 # $$g\bigl(x^{(L)}\bigr)_{ab} = \eta_{ab}. \tag{8}$$
 #
-# This is a choice, and everything below follows from it. (`output_metric` makes another choice; for orders above 1 the
-# state of a layer also carries differences of $x$, which have length zero at the output.) One layer pulls the metric
-# back through its Jacobian, once for each index:
+# Here $\eta$ is the unit matrix. This is a choice, and everything below follows from it; `output_metric` makes another.
+# (For orders above 1 the state of a layer also carries differences of $x$. They have length zero at the output.)
+#
+# One layer pulls the metric back through its Jacobian, once for each index:
 #
 # $$g\bigl(x^{(l)}\bigr)_{ab} = \Bigl(\tfrac{\partial x^{(l+1)}}{\partial x^{(l)}}\Bigr)^{c}{}_{a}
 # \Bigl(\tfrac{\partial x^{(l+1)}}{\partial x^{(l)}}\Bigr)^{d}{}_{b}\, g\bigl(x^{(l+1)}\bigr)_{cd}
@@ -317,8 +316,9 @@ print(f"median ratio of the axes of its balls: {float(ratios[drawn]):.1f}, perce
 # %% [markdown]
 # A ball has a size and a shape. In the picture the colours show the size: the volume density
 # $\sqrt{\det{g}}=|\det{P}|$, bright where the network stretches most and balls are small. The ellipses show the shape
-# alone: all have the same area. A dark curve is a fold. There $P$ is singular, and $g$ is not a metric.
-# [§2](02_notation.ipynb) counts how often a residual network that was trained with step 1 folds through its own data.
+# alone: all have the same area. A dark curve is a fold. There $P$ is singular, and $g$ is not a metric, but a singular
+# one in the sense of Benfenati and Marta (2023). [§2](02_notation.ipynb) counts how often a residual network that was
+# trained with step 1 folds through its own data.
 
 # %%
 side = torch.linspace(-1.15, 1.15, 201, dtype=torch.float64, device=device)
@@ -342,12 +342,16 @@ plt.show()
 # $$ds^2 = \eta_{ab}\, P^{a}{}_{c}\, P^{b}{}_{d}\, dx^{c}\, dx^{d} = g\bigl(x^{(l)}\bigr)_{cd}\, dx^c dx^d. \tag{13}$$
 #
 # It is the same number at every layer if the pushforward carries $dx$ along. So the length of a curve does not depend
-# on the layer in which it is measured. At the output it is the ordinary Euclidean length. There are two checks. Take
-# one arm of the spiral. Forward-mode differentiation through the network gives its tangent at every layer, without any
-# formula of this section. First, its squared length in $g^{(l)}$ must be the Euclidean one at the output, point by
-# point. Second, the integral of the length must be what a ruler finds on the image of the arm: the sum of short
-# chords, which uses no derivative at all. The control is the Euclidean length in layer $l$, another number at every
-# layer.
+# on the layer in which it is measured. At the output it is the ordinary Euclidean length.
+#
+# Take one arm of the spiral. Forward-mode differentiation through the network gives its tangent at every layer, without
+# any formula of this section. There are two checks.
+#
+# 1. The squared length of the tangent in $g^{(l)}$ must be the Euclidean one at the output, point by point.
+# 2. The integral of the length must be what a ruler finds on the image of the arm: the sum of short chords, which uses
+#    no derivative at all.
+#
+# The control is the Euclidean length in layer $l$, another number at every layer.
 
 # %%
 t = torch.linspace(0, 1, samples, dtype=torch.float64, device=device)
@@ -394,17 +398,19 @@ notebook.decide(
 # a δ-ball at layer $l$. The ellipse of Eq. 13 is this set to first order only. Two things are to be said about the
 # rest.
 #
-# *Which set.* Where a network folds, other points have images within $\varepsilon$, too. The preimage of the ball has
-# one component about each preimage of its centre. The ellipse is about the component that holds the point $p$. Its
-# edge is found by Newton's method: it solves $F(x) = F(p) + \varepsilon u$ for each direction $u$, while $\varepsilon$
-# grows.
+# *Which set.* Let $F$ be the map from layer $l$ to the output, and $x_0$ the centre. Where a network folds, other points
+# have images within $\varepsilon$ of $F(x_0)$, too. The preimage of the ball has one component about each preimage of its
+# centre. The ellipse is about the component that holds $x_0$. Newton's method finds its edge: it solves
+# $F(x) = F(x_0) + \varepsilon u$ for each unit vector $u$, while $\varepsilon$ grows.
 #
-# *Up to which ε.* Let $v = J^{-1}u$ be the vector that first order answers with. The next term of the expansion says
-# that the edge is off by $\tfrac12\varepsilon^2\,\lVert D^2F[v, v]\rVert$, measured in $g$. So first order is good
-# where $\varepsilon\,\max_u\lVert D^2F[J^{-1}u, J^{-1}u]\rVert$ is small, and fails where it is not. `bending`
-# computes this maximum by automatic differentiation. The distance to a fold does not decide. The shear
-# $(x,y)\mapsto(x,y+500x^2)$ has no fold, and yet it is off by half of ε at $\varepsilon = 10^{-3}$, at every point
-# (the record below has the number).
+# *Up to which ε.* Let $J$ be the Jacobian of $F$ at $x_0$ and $D^2F$ its second derivative. To first order the edge in the
+# direction $u$ is at $\varepsilon v$ with $v = J^{-1}u$. The next term of the expansion says that this is off by
+# $\tfrac12\varepsilon^2\,\lVert D^2F[v, v]\rVert$, measured in $g$. So first order is good where
+# $\varepsilon\,\max_u\lVert D^2F[J^{-1}u, J^{-1}u]\rVert$ is small, and fails where it is not. `bending` computes this
+# maximum by automatic differentiation.
+#
+# The distance to a fold does not decide. The shear $(x^1,x^2)\mapsto(x^1,\,x^2+500\,(x^1)^2)$ has no fold, and yet it
+# is off by half of ε at $\varepsilon = 10^{-3}$, at every point (the record below has the number).
 
 # %%
 small_step = rl.CkNetwork([2] * (depth + 1), step=1 / depth, **f64).requires_grad_(False)
@@ -496,9 +502,9 @@ notebook.decide(
 
 # %% [markdown]
 # So the relation holds to first order. For a trained network the ellipse is the true preimage only for radii that are
-# small beside the size of its output, as printed above. A picture of balls that are large enough to be seen, such as
-# Figure 3 of the paper, shows the metric at the centres of the balls. It does not show the set of points whose images
-# are within $\varepsilon$ of the centre's image. [§7.2](07_2_metric_balls.ipynb) draws both.
+# small beside the size of its output, as printed above. A picture such as Figure 3 of the paper needs balls that are
+# large enough to be seen. It shows the metric at the centres of the balls. It does not show the set of points whose
+# images are within $\varepsilon$ of the centre's image. [§7.2](07_2_metric_balls.ipynb) draws both.
 
 # %%
 from riemlib.companion.references import references

@@ -20,8 +20,8 @@
 # trained network brings points of one class together, and takes points of two classes apart. This notebook takes them
 # one at a time. The first is mathematics, and the others are experiments.
 #
-# As in the [notebook before](04_1_metric.ipynb), $M$ is the piece of input space that the network is defined on, and
-# $C \subset M$ is the manifold of the data: here surfaces and curves, later the two arms of the spiral.
+# As in [§2](02_notation.ipynb), $M$ is the piece of input space that the network is defined on, and $C \subset M$ is the
+# manifold of the data: here surfaces and curves, later the two arms of the spiral.
 
 # %% tags=["parameters"]
 points: int = 1000  # on the spiral, both arms together, at random positions
@@ -66,11 +66,12 @@ notebook.opening("§4 Dimension, charts, near and far", device=device, time="abo
 # rank of the Jacobian is constant. This is a statement, and it needs care about which rank is meant.
 #
 # The metric $g$ at layer $l$ has at most the rank of the narrowest layer *still to come*. So before a bottleneck it is
-# only positive semi-definite on all of $x^{(l)}$, and not a metric of Def. 4.1 there. But this only counts dimensions.
-# The data do not fill the layer. What matters is $g$ on the tangent vectors of $C$. Let the columns of $T$ be a basis
-# of $T_qC$, carried to the layer. Then $C$ is immersed, and $g$ is a metric on it, exactly where $P\,T$ has as many
-# independent columns as $C$ has dimensions: where no tangent vector is in the kernel of $P$, $T_qC \cap \ker P = 0$.
-# Since $P$ and $T$ at all layers have the same product, the condition is the same at every layer.
+# only positive semi-definite on the coordinates of that layer, and not a metric of Def. 4.1 there. But this only counts
+# dimensions, and the data do not fill the layer. What matters is $g$ on the tangent vectors of $C$.
+#
+# Let the columns of $T$ be a basis of the tangent space $T_qC$, carried to the layer. Then $C$ is immersed, and $g$ is a
+# metric on it, exactly where the columns of $P\,T$ are independent: where no tangent vector but 0 is in the kernel of
+# $P$, $T_qC \cap \ker P = 0$. The product $P\,T$ is the same at every layer, so the condition is, too.
 #
 # To test it, data of 1, 2 or 3 dimensions are bent into the input space by a smooth map, and sent through networks
 # with a bottleneck. $P$ comes from the sweep, the tangents of every layer from forward-mode differentiation.
@@ -182,7 +183,7 @@ plt.show()
 #
 # **Protocol**, fixed before the numbers. Success is 0.0 % error on all points. Every condition has the same seeds, the
 # same points at random positions, and the same updates. The contrast is the difference of two shares of the same seeds
-# with Newcombe's paired interval. The smallest effect of interest is 10 points.
+# with Newcombe's (1998) paired interval. The smallest effect of interest is 10 points.
 #
 # *Polar*, primary: polar − Cartesian, as printed. The angle of a point is in $(-\pi, \pi]$. It jumps along a ray, and
 # cuts both arms there. Secondary is a chart of the *arms*: the angle unwound along the spiral. It needs the pitch of
@@ -190,9 +191,11 @@ plt.show()
 #
 # *Width*, primary: width 8 − width 2, at the depth above. The paper speaks of a network that is given more dimensions:
 # one change, and nothing is said of fewer layers. The points are padded with zeros to the width of the network,
-# because a residual layer keeps its width. But a wider network also has more parameters, and they might be the reason.
-# So there is a control beside it: networks of each width with so few layers that they have about as many parameters as
-# that of width 2. It is secondary, and says whether the dimension alone is enough.
+# because a residual layer keeps its width.
+#
+# But a wider network also has more parameters, and they might be the reason. So there is a control: networks of each
+# width with so few layers that they have about as many parameters as that of width 2. It is secondary, and says whether
+# the dimension alone is enough.
 
 # %%
 plain = rl.Condition(depth=depth, points=points, updates=updates)
@@ -265,21 +268,26 @@ notebook.decide(
 # %% [markdown]
 # ## Locally Linear Embedding
 #
-# The paper says that Locally Linear Embedding finds the charts of a spiral with ease, because its nearest neighbours
+# The paper says that Locally Linear Embedding (Roweis and Saul, 2000) finds the charts of a spiral with ease, because its nearest neighbours
 # are a flexible nonlinearity. We take the one of scikit-learn, over neighbourhood sizes that span the useful range,
 # and ask two questions. Can a linear classifier tell the arms apart in the embedding? Does a coordinate run along each
 # arm, as that of a chart must? The method never sees a label.
 #
 # It writes each point as a combination of its neighbours, with weights $w$. The components are eigenvectors of
 # $(1-w)^{\mathsf T}(1-w)$ with small eigenvalues. While every neighbourhood stays on its arm, the graph of neighbours
-# falls into two pieces. Then two eigenvalues are zero, one for each piece: the constants. The next two belong to one
-# coordinate on each arm. They are equal where the arms are congruent, and near each other otherwise. Where eigenvalues
-# are equal, the eigenvectors are not defined one by one, only the space that they span. So with one component, which
-# is one of the two constants, rounding decides what comes out. With two there is no room for a coordinate on each arm.
-# With three components (scikit-learn leaves out the first of the four vectors) the embedding ends after both pairs,
-# and a gap follows, as the left panel shows. The points are padded with a zero to have three coordinates. All that is
-# measured depends only on the space of the three components. Where the graph has more pieces, more eigenvalues are
-# zero, and even this space is rounding: there nothing counts as found.
+# falls into two pieces. Then two eigenvalues are zero, one for each piece: their eigenvectors are constant on each piece.
+# The next two belong to one coordinate on each arm. They are equal where the arms are congruent, and near each other
+# otherwise. Where eigenvalues are equal, only the space of their eigenvectors is defined, not each eigenvector.
+#
+# So the number of components matters (scikit-learn leaves out the first of the four vectors).
+#
+# - With one component, a constant on each piece, rounding decides what comes out.
+# - With two there is no room for a coordinate on each arm.
+# - With three the embedding ends after both pairs, and a gap follows, as the left panel shows.
+#
+# We take three, and pad the points with a zero to have three coordinates. All that is measured depends only on the space
+# of the three components. Where the graph has more pieces, more eigenvalues are zero, and rounding decides even this
+# space: there nothing counts as found.
 
 # %%
 cloud, label, position = (each.cpu().numpy() for each in (sample.x, sample.label, sample.position))
@@ -339,9 +347,10 @@ notebook.decide(
 # **Protocol**. A network shows the statement where it has both kinds of pairs. The first is of one class, in the
 # farthest quarter of all pairs at the input, and in the nearest quarter at the output. The second is of two classes,
 # the other way round. The distance at the output is the Euclidean one, as in the paper: the chord. The networks tried
-# are those at 0.0 % error. The same networks before training are the control. Beside it stands the same with the
-# learned distance, where each bound counts against the statement: near is a path within the quarter of the shortest
-# chords, far is a chord within the quarter of the longest paths.
+# are those at 0.0 % error. The same networks before training are the control.
+#
+# Beside it stands the same with the learned distance, where each bound counts against the statement: near is a path
+# within the quarter of the shortest chords, far is a chord within the quarter of the longest paths.
 #
 # Secondary is an effect: do classes matter beyond the distance in the input? Pairs of two classes are compared with
 # pairs of one class *at the same distance in the input*, in ten bins of it. The measure is the mean over the bins of

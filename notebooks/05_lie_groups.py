@@ -15,14 +15,14 @@
 # %% [markdown]
 # # §5 Lie group actions on the metric
 #
-# Section 4 multiplied Jacobians. Section 5 says what this multiplication is. The frames of the data manifold $M$ form a
-# principal bundle, on which $GL(d)$ acts from the right. The metrics form a bundle associated with it, whose fibre is a
-# space of metric components, and on this fibre $GL(d)$ acts from the left. Each layer of a network contributes one group
-# element at each point of $M$.
+# Section 4 multiplied Jacobians. Section 5 says what this multiplication is. The frames of the manifold $M$
+# ([§2](02_notation.ipynb) says what $M$ is) form a principal bundle, on which the group $GL(d)$ of invertible matrices
+# acts from the right. The metrics form a bundle associated with it. Its fibre is a space of metric components, and on
+# this fibre $GL(d)$ acts from the left. Each layer of a network contributes one group element at each point of $M$.
 #
-# For a reader from deep learning: a Jacobian changes the *components* of vectors and of the metric at once. Nothing
-# that has a meaning depends on the components that one writes down. For a geometer: the claims are checked here as they
-# stand, under the hypotheses that the paper states: layers are coordinate systems, and the group is $GL(d)$.
+# For a reader from deep learning: a Jacobian changes the *components* of vectors and of the metric together, so that
+# lengths stay. For a geometer: the claims are checked here as they stand, under the hypotheses that the paper states:
+# layers are coordinate systems, and the group is $GL(d)$.
 
 # %% tags=["parameters"]
 device: str = "cpu"  # where the networks live
@@ -55,21 +55,25 @@ notebook.opening("§5 Lie group actions", device=device, time="about half a minu
 # $$h=\begin{pmatrix}\cos\theta & -r\sin\theta\\ \sin\theta & r\cos\theta\end{pmatrix},\qquad
 # g^{(0)} = h^{\mathsf T}\,\eta\,h = \begin{pmatrix}1&0\\0&r^2\end{pmatrix}.$$
 #
-# All of this section is in these two matrices. The columns of $h$ are the coordinate frame $(\partial_r,\partial_\theta)$
-# of the input, written in output coordinates. $h$ is another matrix at every point: a function $M\to GL(2)$, not one
-# element of $GL(2)$. The metric of the plane is the same before and after the layer, only its components change. And at
-# $r=0$ the group gives out: $\det h=r$, and there is no frame.
+# These two matrices show what this section is about. The columns of $h$ are the coordinate frame
+# $(\partial_r,\partial_\theta)$ of the input, written in output coordinates. $h$ is another matrix at every point: a
+# function $M\to GL(2)$, not one element of $GL(2)$. The metric of the plane is the same before and after the layer, only
+# its components change. At $r=0$ there is no group element: $\det h=r$, and the two columns are no frame. The control
+# puts the factors of $g^{(0)}$ the other way round.
 
 # %%
 def to_plane(x):
     return torch.stack([x[:, 0] * x[:, 1].cos(), x[:, 0] * x[:, 1].sin()], 1)
 
 
-r, theta = torch.cartesian_prod(torch.tensor([0.5, 1.0, 1.5]), torch.arange(8) * torch.pi / 4).double().T
+r, theta = torch.cartesian_prod(torch.tensor([0.7, 1.3, 1.9]), torch.arange(8) * torch.pi / 4).double().T
 h = rl.pushforward_of(to_plane, torch.stack([r, theta], 1))  # by automatic differentiation
 by_hand = torch.stack([theta.cos(), -r * theta.sin(), theta.sin(), r * theta.cos()], 1).view(-1, 2, 2)
 g = act_on_metric(h, torch.eye(2, dtype=torch.float64), inverse=True)
-assert torch.allclose(h, by_hand) and torch.allclose(g, torch.diag_embed(torch.stack([r**0, r**2], 1)))
+polar = torch.diag_embed(torch.stack([r**0, r**2], 1))
+other_way = relative_error(h @ h.mT, polar)
+assert torch.allclose(h, by_hand) and torch.allclose(g, polar) and other_way > 0.1
+print(f"h and g as by hand; control, h η hᵀ: off by {other_way:.1g}")
 try:
     act_on_frame(torch.eye(2, dtype=torch.float64), torch.tensor([[1.0, 0.0], [0.0, 0.0]]).double())
 except ValueError as refusal:
@@ -79,25 +83,30 @@ save(fig, "section5_polar")
 plt.show()
 
 # %% [markdown]
-# Does a change of coordinates bend the plane? The metric $\mathrm{diag}(1,r^2)$ is not constant, and neither are its
-# Christoffel symbols: $\Gamma^r_{\theta\theta}=-r$ and $\Gamma^\theta_{r\theta}=1/r$. But its Riemann tensor is 0. A
-# network says so at once. It gives more than a metric: the $d$ forms $dx^{(L)a}$, with
+# Does a change of coordinates make the plane curved? The metric $\mathrm{diag}(1,r^2)$ is not constant, and neither are its
+# Christoffel symbols: $\Gamma^r_{\theta\theta}=-r$ and $\Gamma^\theta_{r\theta}=1/r$. But its Riemann tensor is 0. The
+# control is $\mathrm{diag}(1,\sin^2r)$, the metric of a sphere, whose tensor is not 0.
+#
+# That $g$ is flat can be seen without any computation. A network gives more than a metric: the $d$ forms $dx^{(L)a}$, with
 #
 # $$ g=\eta_{ab}\;dx^{(L)a}\otimes dx^{(L)b}. $$
 #
-# These *coframes* are closed, and they exist through folds and bottlenecks, where frames do not. A metric is a reduction
-# of the frame bundle to $O(d)$. A network gives more, the closed coframe $dx^{(L)}$, and where it is independent $g$ is
-# flat (§4).
+# Together they are a *coframe*. It is closed, and it exists at folds and bottlenecks, too, where frames do not. A metric
+# alone is a reduction of the frame bundle to $O(d)$. Where the forms of the closed coframe are independent, $g$ is flat
+# (§4).
 
 # %%
-def metric(x):
-    return torch.diag_embed(torch.stack([torch.ones_like(x[:, 0]), x[:, 0] ** 2], 1))
+def metric(x, circle=torch.square):
+    return torch.diag_embed(torch.stack([torch.ones_like(x[:, 0]), circle(x[:, 0])], 1))
 
 
 at = torch.stack([r, theta], 1)
 Gamma, R = rl.christoffel(metric, at), rl.riemann(metric, at)
 assert torch.allclose(Gamma[:, 0, 1, 1], -r) and torch.allclose(Gamma[:, 1, 0, 1], 1 / r) and R.abs().max() < 1e-12
-print("Γ as by hand at all points; the Riemann tensor is below", order_of_magnitude(1e-12))
+sphere = rl.riemann(lambda x: metric(x, lambda r: r.sin() ** 2), at).flatten(1).abs().amax(1)
+assert sphere.min() > 0.1
+print("Γ as by hand at all points; the Riemann tensor is below", order_of_magnitude(1e-12), end="; ")
+print(f"control, a sphere: {sphere.min():.1g} or more")
 
 # %% [markdown]
 # ## Frames (Definition 5.1)
@@ -145,9 +154,11 @@ for law, error in frame_errors.items():
 
 
 # %% [markdown]
-# The controls of these unit tests are wrong actions. A product with $h$ from the left composes in the wrong order, and
-# depends on the chart. The third control drops the demand that the vectors be independent. Then the action is not free: where the last
-# vector of the "frame" is zero, stretching it does nothing, and the group element cannot be found again.
+# The controls of these unit tests are wrong actions. Another element takes the place of 1. The element that moves a
+# frame to another is written in the wrong order, $fe^{-1}$. A product with $h$ from the left composes in the wrong
+# order, and depends on the chart. The last control drops the demand that the vectors be independent. Then the action is
+# not free: where the last vector of the "frame" is zero, stretching it does nothing, and the group element cannot be
+# found again.
 
 
 # %%
@@ -155,6 +166,8 @@ def wrong_frame_laws(e, f, h, k, J):
     """How far the same laws are from holding for wrong actions."""
     dependent = torch.cat([e[..., :-1], torch.zeros_like(e[..., -1:])], -1)
     return {
+        "another element than 1": relative_error(act_on_frame(e, h), e),
+        "wrong order, transitive": relative_error(act_on_frame(e, f @ torch.linalg.inv(e)), f),
         "left product, composition": relative_error(k @ (h @ e), (h @ k) @ e),
         "left product, another chart": relative_error(h @ (J @ e), J @ (h @ e)),
         "free, dependent vectors": relative_error(torch.linalg.pinv(dependent) @ (dependent @ h), h),
@@ -241,10 +254,16 @@ play(frame_moved_by, **{entry: (-2.0, 2.0, 0.1) for entry in ("h11", "h12", "h21
 
 # %% [markdown]
 # The unit tests compute the number $\hat u^{\mathsf T} g\,\hat v$ from its definition. They solve for the components of
-# random vectors in each frame, in each of two charts. They never use the shorter form $e \triangleright g$. There are
-# three controls. The rule for $g^{ab}$ does not keep the number of a class. $h^{\mathsf T}gh$, taken as a left action,
-# composes in the wrong order. And to move the components alone, $[e,g]\mapsto[e,\,h\triangleright g]$, is no action on the
-# associated bundle: for two representatives of one class it gives two different metrics.
+# random vectors in each frame, in each of two charts. They never use the shorter form $e \triangleright g$.
+#
+# Each law has a control.
+#
+# - Another element than 1 moves $g$. The same element twice does not undo itself. A form that is not positive does not
+#   become positive.
+# - $h^{\mathsf T}gh$, taken as a left action, composes in the wrong order.
+# - The rule for $g^{ab}$ does not keep the number of a class. Nor does a chart that moves the frame and not the vectors.
+# - To move the components alone, $[e,g]\mapsto[e,\,h\triangleright g]$, is no action on the associated bundle: for two
+#   representatives of one class it gives two different metrics.
 
 
 # %%
@@ -254,12 +273,18 @@ def number(e, u, g):
     return components.mT @ g @ components
 
 
+# %%
 def wrong_metric_laws(e, u, h, k, root):
-    """How far three wrong rules are from holding."""
+    """How far wrong rules are from holding."""
     g = root.mT @ root
+    twice = act_on_metric(h, act_on_metric(h, g))
     other_e, other_g = act_on_frame(e, k), act_on_metric(k, g, inverse=True)  # the same class
     one, other = number(e, u, act_on_metric(h, g)), number(other_e, u, act_on_metric(h, other_g))
     return {
+        "another element than 1": relative_error(act_on_metric(h, g), g),
+        "the same element twice, undone": relative_error(twice, g),
+        "a form that is not positive": float((torch.linalg.eigvalsh(act_on_metric(h, -g)) <= 0).sum()),
+        "frame in another chart, vectors not": relative_error(number(k @ e, u, g), number(e, u, g)),
         "the rule for upper indices, number of a class": relative_error(
             number(act_on_frame(e, h), u, act_on_metric(h.mT, g)), number(e, u, g)
         ),
@@ -344,10 +369,11 @@ notebook.decide(
 #
 # The hypotheses are the paper's own: layers are coordinate systems, and the group is $GL(d)$. So we check Eq. 14 on
 # trained networks of orders 0 and 1 at data points away from folds, where the condition number of $h_{L-1}\cdots h_0$ is
-# at most 1000: to undo such a product costs six of the sixteen digits of float64. The left side is computed in two
-# ways: one action after the other, and the product of the group elements first, which needs every inverse. The right side
-# is automatic differentiation of the whole network. In the controls the first layer acts first, or all Jacobians are
-# taken at the coordinates of the input.
+# at most 1000: to undo such a product costs six of the sixteen digits of float64.
+#
+# The left side is computed in two ways: one action after the other, and the product of the group elements first, which
+# needs every inverse. The right side is automatic differentiation of the whole network. There are two controls. In one
+# the first layer acts first. In the other all Jacobians are taken at the coordinates of the input.
 
 # %%
 conditions = {f"C{order}": rl.Condition(order=order, updates=updates) for order in (0, 1)}
@@ -411,10 +437,13 @@ for name, error in wrong.items():
 #
 # The picture shows frames that the Jacobians carry through the layers, at a few points of the spirals. The upper row
 # starts with the coordinate frame of the input. The lower row is the frame that ends as the unit frame of the output,
-# with the ball of the metric beside it. Each frame, with its ball, is drawn to a size of its own. In every layer the
-# arrows of the lower row are conjugate radii of the ellipse: the frame is orthonormal for $g^{(l)}$, whatever the
-# coordinates are. Read from right to left, the lower row is Eq. 14. Where the network squeezes one direction, the two
-# arrows of the upper row come together and the ellipse of the lower row is very thin.
+# with the ball of the metric. Each frame, with its ball, is drawn to a size of its own. The title says which network is
+# drawn, and its percentile in elongation: the median ratio of the axes of its balls at the input, among all seeds.
+#
+# In every layer the arrows of the lower row are conjugate radii of the ellipse: the frame is orthonormal for $g^{(l)}$,
+# whatever the coordinates are. Read from right to left, the lower row is Eq. 14. Where the network squeezes one
+# direction, the two arrows of the upper row come together and the ellipse of the lower row is very thin. The frame of
+# the upper row is the control: it is not orthonormal.
 
 # %%
 run = study.trained(conditions["C1"])
@@ -427,6 +456,9 @@ for h in rl.jacobians(net, sample.x[at]):
     carried.append(h @ carried[-1])
 to_unit = change_of_frame(carried[-1], carried[0])
 orthonormal = [act_on_frame(e, to_unit) for e in carried]
+balls = [rl.balls_of(rl.pushforward(each.double(), sample.x), 1.0) for each in run.networks]
+ratios = pd.Series([float(ball.condition_number.sqrt().median()) for ball in balls], index=run.seeds)
+percentile = 100 * float((ratios < ratios[drawn]).mean())
 geometry = rl.geometry(net, sample.x)
 pushforwards = [P[at] for P in geometry.P]
 
@@ -434,29 +466,36 @@ pushforwards = [P[at] for P in geometry.P]
 drawn_layers = [0, depth // 4, depth // 2, 3 * depth // 4, depth]
 on_cpu = [[t.cpu() for t in part] for part in (carried, orthonormal, pushforwards)]
 coordinates = [x.cpu() for x in geometry.x]
-title = f"C1, seed {drawn}: median late loss of the seeds with the least error ({error:.1f} %)"
+title = f"C1, seed {drawn}: median late loss of the seeds with the least error ({error:.1f} %); "
+title += f"percentile {percentile:.0f} of all {seeds} in elongation"
 fig = section5.frames_through_layers(coordinates, sample.label.cpu(), at.cpu(), *on_cpu, drawn_layers, title=title)
 save(fig, "section5_frames")
 plt.show()
 
 # %%
-pushed = [P @ e for P, e in zip(pushforwards, orthonormal, strict=True)]  # their Gram matrix is e^T g e
-off = max(float((frame.mT @ frame - carried[0]).abs().max()) for frame in pushed)
-print(f"orthonormal for g in every layer, to {order_of_magnitude(off)}")
-assert off < 1e-6
+def off_orthonormal(frames):
+    """How far frames in every layer are from orthonormal for g: the largest entry of e^T g e - 1, layer by layer."""
+    pushed = [P @ e for P, e in zip(pushforwards, frames, strict=True)]  # their Gram matrix is e^T g e
+    return [float((frame.mT @ frame - carried[0]).abs().max()) for frame in pushed]
+
+
+off, not_moved = max(off_orthonormal(orthonormal)), min(off_orthonormal(carried))
+print(f"orthonormal for g in every layer, to {order_of_magnitude(off)}; ", end="")
+print(f"control, the upper row: off by {not_moved:.1g} or more")
+assert off < 1e-6 < 0.1 < not_moved
 
 # %% [markdown]
 # ## Where there is no group element
 #
 # Eq. 14 with its $h^{-1} \triangleright$ on the left needs every $h_l$ in $GL(d)$. The matrices on its right do not
-# need that. Where a Jacobian is singular there is no group element. What remains is the *monoid* of all matrices:
-# metrics can still be pulled back, but not pushed forward again. A ReLU layer without the identity path has singular
-# Jacobians on open sets. The Jacobian of a bottleneck is not even square.
+# need that. Where a Jacobian is singular there is no group element. What remains is a set of matrices with a product but
+# without inverses, a *monoid*: metrics can still be pulled back, but not pushed forward again. A ReLU layer without the
+# identity path has singular Jacobians on open sets. The Jacobian of a bottleneck is not even square.
 #
-# The paper's own networks fold the plane (§2 says when, draws it, and measures how often): on the fold curve the
-# determinant of a layer is 0. At a data point it almost surely is not. The figure shows how near to singular the layers
-# of trained networks are at the data, and in how many networks a layer has both signs of the determinant in the square
-# that holds the spirals.
+# Trained networks like the paper's fold the plane; §2 says when, draws it, and measures how often. On the fold curve the
+# determinant of a layer is 0. At a data point it almost surely is not. The left panel shows how near to singular the
+# layers of trained networks are at the data: the ratio of the least singular value $\sigma_{\min}$ to the largest. The
+# right panel shows in how many networks a layer has both signs of the determinant in the square that holds the spirals.
 
 # %%
 f64 = {"seed": seed, "dtype": torch.float64, "device": device}
@@ -493,10 +532,11 @@ plt.show()
 # %% [markdown]
 # ## Order 2, a remark of ours
 #
-# At order 2 the state is $(x, D_1)$, and $h_l\in GL(2d)$ from the second layer on; the first layer embeds. But the form
-# that is pulled back to a layer $l\ge1$ is no metric in the sense of Def. 4.1. The output does not see all of the state:
-# $g^{(l)}$ is a $2d\times2d$ matrix of rank at most $d$. Its null directions are the displacements of the state that the
-# output does not see. At layer 0 the form is $d\times d$, and a metric where $P$ is invertible.
+# At order 2 the state is $(x, D_1)$, with the difference quotient $D_1$ of §3. The first layer embeds $x$ in the space of
+# states, and from the second layer on $h_l\in GL(2d)$. But the form that is pulled back to a layer $l\ge1$ is no metric
+# in the sense of Def. 4.1: $g^{(l)}$ is a $2d\times2d$ matrix of rank at most $d$. Its null directions are the
+# displacements of the state that do not change the output. At layer 0 the form is $d\times d$, and a metric where $P$ is
+# invertible.
 
 # %%
 second = rl.CkNetwork([2] * (depth + 1), order=2, **f64)

@@ -17,9 +17,10 @@
 #
 # Section 5 moved the metric from the output to the input by one group element for each layer. Section 6 says that
 # backpropagation does the same. The differential of the error is a covector. A covector is moved by multiplying it with
-# the Jacobian of the layer on the *right*. The metric has two covector indices, so it is moved by doing this twice. At
-# its end the section says that the product converges as the number of layers goes to infinity, as that of the pushforward
-# does.
+# the Jacobian of the layer on the *right*. The metric has two covector indices, so it is moved by doing this twice.
+#
+# At its end the section says that the product converges as the number of layers goes to infinity, as that of the
+# pushforward does.
 #
 # Both are checked here. Eq. 15 is compared with automatic differentiation, for every weight and bias of networks of
 # every order. The limit is compared with the adjoint equation of optimal control.
@@ -54,11 +55,13 @@ notebook.opening("§6 Backpropagation", device=device)
 # %% [markdown]
 # ## The differential of the error, and its gradient
 #
-# For a fixed label $y$ the error $E_y(q)=-\log P(Y=y\mid q)$ is a function on $M$. (The mean over points of different
-# labels, which training lowers, is a function of the weights and none on $M$.) Its *differential* $dE_y$ is a covector.
-# In the coordinates of the output its components are a row of $d$ numbers, $\partial E/\partial x^{(L)}$: what the
-# coordinate frame $\partial_a$ gives when it is applied to $E$. If the frame moves by a right action, these numbers do
-# so, too:
+# For a fixed label $y$ the error $E_y(q)=-\log P(Y=y\mid q)$ is a function on $M$ ([§2](02_notation.ipynb) says what $M$
+# is). Its *differential* $dE_y$ is a covector. (Training lowers the mean of the error over points of different labels.
+# This mean is a function of the weights, and not of a point of $M$.)
+#
+# In the coordinates of the output the components of $dE_y$ are a row of $d$ numbers, $\partial E/\partial x^{(L)}$. The
+# coordinate frame $\partial_a$ gives them when it is applied to $E$. If the frame moves by a right action, these numbers
+# do so, too:
 #
 # $$\Big(\frac{\partial}{\partial x^{(l)}}\Big)_a E
 # = \Big(\Big(\frac{\partial}{\partial x^{(l+1)}}\Big) \triangleleft h_l\Big)_a E
@@ -68,9 +71,9 @@ notebook.opening("§6 Backpropagation", device=device)
 # this right action are one thing: $g\triangleleft h:=h^{-1}\triangleright g$ is a right action on the same fibre.
 #
 # To draw the differential as an arrow takes a metric. The *gradient* is the vector $g^{-1}dE$. With the pulled-back
-# metric it is one vector field on $M$, and its components at layer $l+1$ are $h_l$ times those at layer $l$. If one
-# takes the components of $dE$ themselves for an arrow, one uses the Euclidean metric of that layer, and each layer gets
-# another vector. The picture shows the directions of both, and how far they are apart.
+# metric it is one vector field on $M$, and its components at layer $l+1$ are $h_l$ times those at layer $l$. The
+# components of $dE$ themselves can be drawn as an arrow, too. But this uses the Euclidean metric of that layer, and each
+# layer gets another vector. The picture shows the directions of both, and how far they are apart.
 
 # %%
 sample = rl.spiral(points, positions="random", dtype=torch.float64, device=device)
@@ -175,7 +178,10 @@ for kind, settings in kinds.items():
     equal[kind] = max(max(each) for each in errors)
     largest = order_of_magnitude(equal[kind])
     print(f"{kind:18} {largest:>6}  over {draws} networks of {len(errors[0])} parameter tensors")
-assert max(equal.values()) < 1e-8
+found = backpropagate(net, sample.x, sample.label)["weights.0"]
+controls["gradient of W transposed"] = relative_error(found.mT, found)
+print(f"control, the gradient of W transposed: off by {controls['gradient of W transposed']:.1g}")
+assert max(equal.values()) < 1e-8 < controls["gradient of W transposed"]
 
 # %% [markdown]
 # ## One sweep for the metric and the error
@@ -202,16 +208,20 @@ sweep = {
     "error, against automatic differentiation": relative_error(dE_0, expected),
     "error, as the output's row times P": relative_error(dE_0, (error @ P)[:, 0]),
 }
+wrong = {"P transposed": relative_error((error @ P.mT)[:, 0], dE_0), "P Pᵀ": relative_error(P @ P.mT, geometry.g[0])}
 for name, e in sweep.items():
     print(f"{name:42} {'0' if e == 0 else order_of_magnitude(e)}")
-assert max(sweep.values()) < 1e-10
+for name, e in wrong.items():
+    print(f"{'control, ' + name:42} off by {e:.1g}")
+assert max(sweep.values()) < 1e-10 < min(wrong.values())
 
 # %% [markdown]
 # So the learned metric and the backpropagated error are one computation. This shows one use of the metric. Measure the
 # length of the differential with the inverse metric, $\lVert dE \rVert^2 = g^{ab}\,\partial_aE\,\partial_bE$. Where
 # $P$ is square and invertible it is the same in every layer. In §5's polar coordinates, for instance,
-# $\lVert dE\rVert^2=E_r^2+E_\theta^2/r^2$, and for $E=x^1=r\cos\theta$ this is 1 everywhere. The Euclidean length is not
-# the same in every layer. It is the gradient that vanishes or explodes.
+# $\lVert dE\rVert^2=(\partial_rE)^2+(\partial_\theta E)^2/r^2$, and for $E=x^1=r\cos\theta$ this is 1 everywhere. The
+# Euclidean length is not the same in every layer. This is the length that is meant where one says that a gradient
+# vanishes or explodes.
 #
 # Where a layer widens, the length shrinks on the way back: the part of $dE$ that is normal to the image of $M$ has no
 # effect on $M$. The last lines show it for a network of widths 2, 2, 3.
@@ -232,20 +242,21 @@ assert ratio.max() < 1
 
 # %% [markdown]
 # How far is it a *group* action? The paper's hypotheses are those of §5: layers are coordinate systems, and the group is
-# $GL(d)$. Under them Eq. 15 is a product of right actions. At order 2 the states $(x,D_1)$ have $2d$ components. On
-# uniform steps each full layer has determinant 1 there, so the actions are those of $SL(2d)$. Eq. 15 inverts nothing. So
-# the same product stays right for singular and for rectangular Jacobians, where it is one of matrices and not of group
-# elements. Where trained layers fold is a matter of §2.
+# $GL(d)$. Under them Eq. 15 is a product of right actions. At order 2 the states $(x,D_1)$ have $2d$ components. Each
+# layer after the first has determinant 1 there (§3), so the actions are those of $SL(2d)$, the matrices of determinant 1.
+#
+# Eq. 15 inverts nothing. So the same product stays right for singular and for rectangular Jacobians, where it is one of
+# matrices and not of group elements. §2 says where trained layers fold.
 
 # %% tags=["nbval-check-output"]
 notebook.decide(
     "backprop-right-action",
-    rules.identity(equal | {"layer by layer": max(off)} | sweep, controls, tolerance=1e-8),
+    rules.identity(equal | {"layer by layer": max(off)} | sweep, controls | wrong, tolerance=1e-8),
     {
         "kinds of network": list(kinds),
         "networks of each": draws,
         "largest error": order_of_magnitude(max(equal.values())),
-        "controls": controls,
+        "controls": controls | wrong,
     },
     protocol="Every weight, bias and the readout by Eq. 15 against automatic differentiation in float64, relative; "
     "states and metric in the same sweep. Layers are coordinate systems, as the paper assumes.",
@@ -269,10 +280,12 @@ notebook.decide(
 #
 # What does the limit need? The product of Eq. 15 is that of Eq. 12, and so are the hypotheses (the appendix proves it):
 # $W$ and $b$ bounded and Riemann-integrable in $l$, an explicit step, and $f\in C^1$, with the convergence of $x$ proved
-# first. For the rate $O(\Delta l)$, $f'$ has to be Lipschitz, and $W$ and $b$ Lipschitz or of bounded variation. ReLU
-# shows that the condition on $f$ is needed. Take $d=1$, $x_0=0$, $W=-1$, $b=2$ on the first half, then $W=1$ and
-# $b=-x(\tfrac12)$. The limit stays on the kink in the second half, where torch's $\mathrm{relu}'(0)$ is 0, so its $p(0)$ is
-# $e^{-1/2}$. But Euler's $x$ ends on the active side of the kink, at every depth, and the product goes to 1.
+# first. For the rate $O(\Delta l)$, $f'$ has to be Lipschitz, and $W$ and $b$ Lipschitz or of bounded variation.
+#
+# ReLU shows that the condition on $f$ is needed. Take $d=1$, $x(0)=0$, $W=-1$, $b=2$ on the first half, then $W=1$ and
+# $b=-x(\tfrac12)$. In the limit $x$ stays on the kink in the second half, where torch's $\mathrm{relu}'(0)$ is 0. So from
+# $p(1)=1$ the limit has $p(0)=e^{-1/2}$. But Euler's $x$ ends on the active side of the kink, at every depth, and the
+# product goes to 1.
 
 # %%
 stops = [n / 8 for n in reversed(range(8))]  # positions l at which they are compared
@@ -347,8 +360,8 @@ for (quantity, field), table in last.groupby(["quantity", "field"]):
 # %% [markdown]
 # So Eq. 15 converges to the differential of the limit, for the states and for the weights. The rate is that of Euler's
 # scheme. Two remarks for those who train neural differential equations. First, the gradient of the discrete network is
-# exact for that network at every depth. Only the difference between the two problems is of order $\Delta l$. Second, the
-# density has a limit, the gradient has not: the gradient of each single layer vanishes as $1/L$.
+# exact for that network at every depth. It differs from the gradient of the limit by a term of order $\Delta l$. Second,
+# it is the density that has a limit other than 0: the gradient of each single layer goes to 0 as $1/L$.
 
 # %% tags=["nbval-check-output"]
 of_product = {f"{quantity}, field {field}": order for (quantity, field), order in orders.items()}

@@ -20,13 +20,13 @@
 # separate the classes without error. From the pictures it concludes that $C^1$ and $C^2$ move the points smoothly from layer to layer while $C^0$
 # does not, that in $C^2$ the classes pass through each other, and that the output representation tends to be flat.
 #
-# The paper names the activation (tanh), the initialisation (Glorot), the width and, in §7.3, stochastic gradient descent. It does not give the number
+# The paper names the activation (tanh), the initialisation (Glorot and Bengio, 2010), the width and, in §7.3, stochastic gradient descent. It does not give the number
 # of points or layers, the formula of the spiral, the learning rate or the seed. Ours are in the next cell and in `Condition`. One run proves little.
 # So each kind of network is trained from many seeds. The multiverse has the same networks under 144 settings: the page
 # [Protocol and deviations](11_protocol.ipynb) describes it, and says how evidence becomes a verdict.
 #
 # Success is 0.0 % error on all training points. For each claim one comparison decides. It was named before looking, as was the smallest effect of
-# interest: a factor of 1.25 for ratios, 10 points for shares of seeds. Networks with the same seed are compared, and all seeds count.
+# interest: a factor of 1.25 for ratios, 10 points for shares of seeds. Networks with the same seed are compared, and all seeds count. The size of a difference in a measure is the shift of Hodges and Lehmann (1963).
 
 # %% tags=["parameters"]
 seeds: int = 100  # networks of each kind that are measured
@@ -62,7 +62,8 @@ notebook.opening("§7.1 Smoothness", device=device, time="about a minute and a h
 # %% [markdown]
 # ## The data and the networks
 #
-# Each arm is $r = 0.1 + 0.9\,t$, and the two arms are half a turn apart. The training points lie at random positions along the arms, one draw for
+# In polar coordinates $(r,\theta)$ each arm is $r = 0.1 + 0.9\,t$, where $t\in[0,1]$ is the position along the arm and the angle grows with $t$. The two arms
+# are half a turn apart. In the words of [§2](02_notation.ipynb), the arms are the data's manifold $C$, and $M$ is the piece of the plane around them. The training points lie at random positions along the arms, one draw for
 # all networks. The step is 1, as we read the paper. The four networks differ only in `order`. A study trains each of them from every seed and
 # measures the trained networks. Its results are tables with a row for each number. They are kept on disk, so that running this notebook again takes
 # seconds. The same networks before training are the null line: what they show is not learned.
@@ -220,9 +221,9 @@ both.groupby(["network", "updates"]).agg(success=("solved", "mean"), roughness=(
 # %% [markdown]
 # ## What no chart can do
 #
-# A disc inside an annulus. A homeomorphism of the plane keeps the disc surrounded, so no line can separate the images. Therefore a network of width 2
-# whose layers are all certified as charts (§2) must fail here, however it is trained. So this data set tells charts from other maps: a network that
-# succeeds is no chart of the plane. A residual network that succeeds has folded the plane, and turns part of it over. At step 1/10 a fold needs
+# The data are a disc inside an annulus. A homeomorphism of the plane keeps the disc surrounded, so no line can separate the images. Therefore a network
+# of width 2 whose layers are all certified as charts (§2) must fail here, however it is trained. So this data set tells charts from other maps: a network
+# that succeeds is no chart of $M$, here a piece of the plane. A residual network that succeeds has folded the plane, and turns part of it over. At step 1/10 a fold needs
 # weights ten times as large. $C^2$ is a map of phase space, so its map of the plane need not be a chart.
 
 # %%
@@ -253,7 +254,7 @@ for name, rows in found.groupby("name", sort=False):
 #
 # $$\rho = \sum_{l,n}\lVert x^{(l+1)} - 2x^{(l)} + x^{(l-1)}\rVert^2 \Big/ \sum_{l,n}\lVert x^{(l+1)} - x^{(l)}\rVert^2.$$
 #
-# It is 0 where points move straight on at constant speed. A point that moves straight but faster and faster has $\rho > 0$. With $L$ layers,
+# The sums run over the layers $l$ and the points $n$. The roughness is 0 where points move straight on at constant speed. A point that moves straight but faster and faster has $\rho > 0$. With $L$ layers,
 # points that jump to and fro have $\rho = 4(L-1)/L$, and steps that are independent of each other have $2(L-1)/L$. The last is one null line, and
 # the networks before training are the other. The claim is that $C^0$ is rougher than $C^1$ and rougher than $C^2$. Both must hold. The verdict line
 # says how large the difference is before training: so much is architecture. The table has the medians for each depth.
@@ -306,7 +307,7 @@ notebook.decide(
 # Where the images of the two arms cross at a layer, two points, one of each class, have the same coordinates there. A first-order network computes
 # the next layer from these coordinates alone, so it can never separate the two points again. A second-order network still has their differences.
 # The paper says that in $C^2$ the classes pass. One network confirms this: its arms cross at some layer, and it classifies the whole arms
-# correctly in the end. For the second we take 40 000 points along the arms, because two points with the same coordinates lie between the 1000
+# correctly in the end. To check the whole arms we take 40 000 points along them, because two points with the same coordinates lie between the 1000
 # training points. A crossing is checked on finer and finer samplings, because the chords between sampled points may cross where the curves do not.
 # That $C^1$ cannot do this is mathematics. It can only be seen in those $C^1$ networks whose arms cross, so we count them.
 
@@ -377,7 +378,7 @@ notebook.decide(
 #
 # The paper does not say what it means by flat. There are these readings:
 #
-# 1. *Flat as a metric*: curvature 0. With a Euclidean output and invertible layers of one width the metric of every layer is flat (§4), before
+# 1. *Flat as a metric*: the Riemann tensor is 0. With a Euclidean output and invertible layers of one width the metric of every layer is flat (§4), before
 #    training as after it.
 # 2. *Straight*: the image of each arm is a straight segment. Its measure is the chord from one end to the other over the length, 1 if straight.
 # 3. *Along one line*. Its measure is the share of an arm's variance on its first principal axis. An arm that runs to and fro on a line has 1.

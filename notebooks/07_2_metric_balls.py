@@ -52,8 +52,9 @@ notebook.opening("§7.2 The metric", device=device, time="about a minute")
 #
 # The networks are those of the common base: ten residual tanh layers of width 2, 1000 points at random positions on the
 # two arms. How elongated are the balls of such a network at the input? We take the ratio of the axes, and its median over
-# the data. It differs much from seed to seed. So we draw two networks, both from the seeds with the least error: the one
-# of median elongation (the lower of two in the middle), and beside it the least elongated one, whose picture is the easiest to read.
+# the data. It differs much from seed to seed. So we draw two networks, both from the seeds with the least error. One has
+# the median elongation (the lower of two in the middle). The other is the least elongated one, whose picture is the
+# easiest to read.
 
 # %%
 kinds = {"C1": {"order": 1}, "C0": {"order": 0}, "C2": {"order": 2}}
@@ -96,7 +97,8 @@ for rule, run in zip(chosen, runs, strict=True):
 #
 # One convention holds in this companion: the radius $\varepsilon$ is a share of the diameter of the output. Here it is
 # 0.6 %. The balls stand at the same eight points in all panels. Where a part of a panel is shaded, the layers that
-# follow turn it over: $\det P < 0$. On its edge $\det P = 0$, and there $g$ is no metric.
+# follow turn it over: $\det P < 0$. On its edge $\det P = 0$, and there $g$ is no metric on $M$, the piece of the plane
+# ([§2](02_notation.ipynb)), but a singular one (Benfenati and Marta, 2023).
 
 # %%
 layers = [round(depths[0] * part) for part in (0, 0.3, 0.6, 1)]
@@ -107,18 +109,22 @@ plt.show()
 
 # %% [markdown]
 # We check that the drawing is the definition. Every point of every outline lies at the squared length $\varepsilon^2$
-# from its centre, and the balls at the output are circles. With $\sqrt\lambda$ in place of $1/\sqrt\lambda$ neither
-# would hold.
+# from its centre, and the balls at the output are circles. The control has semi-axes $\varepsilon\sqrt\lambda$ in place of
+# $\varepsilon/\sqrt\lambda$, with $\lambda$ the eigenvalues of $g$. In every layer but the last, where $\lambda=1$, its
+# outlines lie elsewhere.
 
 # %% tags=["nbval-check-output"]
 for run in runs:
-    found = run.centres
+    found, off = run.centres, []
     for g, x, outline in zip(found.g, found.x, plot.outlines(found, run.radius), strict=True):
         v = outline - x[:, None]
         squared = torch.einsum("nka,nab,nkb->nk", v, g, v)
         assert torch.allclose(squared, torch.tensor(run.radius**2, dtype=v.dtype), rtol=1e-6)
+        wrong = torch.einsum("nka,nab->nkb", v, g)  # semi-axes ε√λ
+        off.append(float((torch.einsum("nka,nab,nkb->nk", wrong, g, wrong) / run.radius**2 - 1).abs().max()))
+    assert min(off[:-1]) > 0.1 > off[-1]
     assert torch.allclose(v.norm(dim=-1), torch.tensor(run.radius, dtype=v.dtype))  # v of the last layer
-print("outlines lie at ds = radius in every layer, and are round at the output")
+print("outlines lie at ds = radius in every layer, and are round at the output; those of the control lie elsewhere")
 
 # %% [markdown]
 # In JupyterLab, sliders above the figure set the layer in the middle, the radius ε of the balls as a share of the diameter
@@ -144,10 +150,12 @@ play(balls_at, layer=(1, last - 1), epsilon=(0.002, 0.05, 0.002), point=(0, half
 # %% [markdown]
 # ## Do the needles follow the edge of the shaded part?
 #
-# Some balls are needles. On the edge of the shaded part the long axis is infinite. So two questions can be asked of every
-# trained network. Are the balls longer near the edge than elsewhere? And do the longest lie *along* it? The first is answered by the rank correlation of elongation and
-# distance to the edge. For the second we take the tenth of the data with the longest needles, and the angle between each
-# needle and the edge at its nearest point. Directions drawn at random have the median 45°.
+# Some balls are needles: very long and thin. On the edge of the shaded part the long axis is infinite. So two questions can
+# be asked of every trained network. Are the balls longer near the edge than elsewhere? And do the longest lie *along* it?
+#
+# The first is answered by the rank correlation of elongation and distance to the edge. For the second we take the tenth of
+# the data with the longest needles, and the angle between each needle and the edge at its nearest point. Directions drawn
+# at random have the median 45°.
 
 # %%
 line = torch.linspace(-1.1, 1.1, 101, dtype=torch.float64, device=device)
@@ -225,7 +233,8 @@ for rule, run in zip(chosen, runs, strict=True):
 # layer (order 0) $h_l$ is nowhere near 1. With independent weights $A$ jumps, so the second order is 1.
 #
 # We measure both orders: root mean squares over layers and points. For order 1 the $h_l$ come from automatic
-# differentiation. It gives the derivatives $Q_l=\partial x^{(l)}/\partial x^{(0)}$, and $h_l=Q_{l+1}Q_l^{-1}$.
+# differentiation. It gives $\partial x^{(l)}/\partial x^{(0)}$, and $h_l$ is this derivative at layer $l+1$ times the inverse
+# of that at layer $l$.
 
 # %%
 def by_autodiff(net, x):
@@ -288,12 +297,12 @@ print({name: rules.order_of_magnitude(value) for name, value in (eq_11 | next_la
 # Now the paper's own networks, at step 1: three orders, three depths, the same seeds, and the same 3000 updates. For each
 # seed we take the order of the jumps between the least and the largest depth $L_0$ and $L_1$:
 #
-# $$p=\log\frac{\lVert h_{l+1}-h_l\rVert_{L_0}}{\lVert h_{l+1}-h_l\rVert_{L_1}}\Big/\log\frac{L_1}{L_0}.$$
+# $$\mathrm{order}=\log\frac{\lVert h_{l+1}-h_l\rVert_{L_0}}{\lVert h_{l+1}-h_l\rVert_{L_1}}\Big/\log\frac{L_1}{L_0}.$$
 #
-# Smooth actions have $p=2$, independent layers of a step 1/L have $p=1$, and $p=0$ where nothing becomes smaller. So the
-# primary contrast, named before the numbers, is the median of $p$ over the C1 networks against the border 1, with the
-# smallest effect 0.5: above 1.5 the trained networks meet the hypothesis, below 0.5 their actions do not even come near 1
-# by growing deeper.
+# Smooth actions have order 2, independent layers of a step $1/L$ have order 1, and the order is 0 where nothing becomes
+# smaller. So the primary contrast, named before the numbers, is the median of the order over the C1 networks against the
+# border 1, with the smallest effect 0.5. Above 1.5 the trained networks meet the hypothesis. Below 0.5 their actions do
+# not even come near 1 as the networks become deeper.
 
 # %%
 trained, by_layer = [], []

@@ -18,6 +18,7 @@
 # The paper trains one network twice on the spiral, with batches of 300 and of 1000 points. With the small batch, it says, the arms are broken into
 # pieces as early as layer 4, because 300 points sample the manifold too sparsely, and the map is complicated. With the large batch the arms stay
 # connected and the map is simple. Both networks reach 0 % error. In more dimensions all this is said to matter exponentially more.
+# The manifold that is sampled is here the data's own, the two arms: $C$ in the words of [§2](02_notation.ipynb).
 #
 # A continuous map cannot break a connected set, whatever the batch. What looks broken in a picture of points is a stretch, seen at finitely many
 # points. So we ask how far the arms are *stretched*, and by what. A larger batch changes three things: an update sees more points, the gradient has
@@ -308,7 +309,7 @@ notebook.decide(
 # ## Is sparse sampling the reason?
 #
 # The paper's reason is that 300 points sample the manifold too sparsely. Noise of the gradient is another candidate: it, too, is larger in a small
-# batch. One contrast can't tell them apart, so two must hold.
+# batch. One contrast cannot tell them apart, so two must hold.
 #
 # - *Density alone.* 300 points as the whole sample against 1000 as the whole sample. No gradient has noise; only the density differs.
 # - *The effect to be explained.* Batch 300 against batch 1000 of the same 1000 points, from above.
@@ -359,7 +360,9 @@ notebook.decide(
 #
 # The paper names the curse of dimensionality and shows no experiment. The curse concerns the dimension of the set that is sampled: 1000 points are
 # many on a curve, and few on a sheet of dimension 7. So our data are rolled-up sheets, the spiral times an interval, a square or a cube, in three,
-# four and eight coordinates, of dimension 2, 3 and 7. The gaps are those of the two arms in the middle of the sheet. The primary contrast asks
+# four and eight coordinates, of dimension 2, 3 and 7.
+#
+# The gaps are those of the two arms in the middle of the sheet. The primary contrast asks
 # whether the ratio of the gaps, batch 300 to batch 1000, is larger in dimension 7 than in dimension 1, by a factor 2 or more. Beside it stands the
 # plane spiral padded with zeros. It has four coordinates, as the sheet of dimension 3 has, but no more dimensions.
 
@@ -486,7 +489,7 @@ notebook.decide(
 #
 # This is a finding of ours about full batches. On evenly spaced points the spiral is its own mirror image: $x \mapsto -x$ exchanges the two arms.
 # A tanh network without biases is odd. So at the start of training the gradient of every bias is 0 by symmetry if the batch is the whole sample. What
-# is computed is rounding, and Adam, which divides a gradient by its own size, makes full steps of it. Such a run changes when the same points are
+# is computed is rounding, and Adam (Kingma and Ba, 2015), which divides a gradient by its own size, makes full steps of it. Such a run changes when the same points are
 # listed backwards. Random positions break the mirror, and so do minibatches. Therefore the networks of every record train on random positions.
 
 # %% tags=["nbval-ignore-output"]

@@ -46,44 +46,57 @@ notebook.opening("the appendix", device=device, time="a minute, where section 3 
 # %% [markdown]
 # ## The theorem
 #
-# Let $A:[0,1]\to\mathbb R^{d\times d}$ be **bounded and Riemann-integrable** in each entry. It may jump. Put $M=\sup_l\lVert A(l)\rVert$ in an operator norm. For a partition $0=l(0)<\dots<l(L)=1$ with steps $h_n=l(n+1)-l(n)$ let
+# Let $A:[0,1]\to\mathbb R^{d\times d}$ be **bounded and Riemann-integrable** in each entry. It may jump. Put $\alpha=\sup_l\lVert A(l)\rVert$ in an operator norm. For a partition $0=l(0)<\dots<l(L)=1$ with steps $\Delta l_n=l(n+1)-l(n)$ (Eq. 7) let
 #
-# $$P_L=\prod_{n=L-1}^{0}\bigl[I+A(l(n))\,h_n\bigr],\qquad\text{last factor leftmost.}\tag{12}$$
+# $$P_L=\prod_{n=L-1}^{0}\bigl[I+A(l(n))\,\Delta l_n\bigr],\qquad\text{last factor leftmost.}\tag{12}$$
 #
-# **Theorem.** As $\max_n h_n\to0$, $P_L$ converges to the path-ordered exponential $P=\Phi(1,0)$. Here $\Phi$ is the solution of $\Phi(l,s)=I+\int_s^lA(t)\,\Phi(t,s)\,dt$. More exactly, with the oscillation $\omega_n=\sup\{\lVert A(l)-A(l(n))\rVert: l(n)\le l\le l(n+1)\}$,
+# **Theorem.** As $\max_n \Delta l_n\to0$, $P_L$ converges to the path-ordered exponential $P=\Phi(1,0)$. Here $\Phi$ is the solution of $\Phi(l,s)=I+\int_s^lA(t)\,\Phi(t,s)\,dt$. More exactly, with the oscillation $\omega_n=\sup\{\lVert A(l)-A(l(n))\rVert: l(n)\le l\le l(n+1)\}$,
 #
-# $$\lVert P_L-P\rVert\;\le\;e^{M}\Bigl(\sum_n\omega_nh_n+\tfrac{M^2}{2}\sum_nh_n^2\Bigr).\tag{A.1}$$
+# $$\lVert P_L-P\rVert\;\le\;e^{\alpha}\Bigl(\sum_n\omega_n\,\Delta l_n+\tfrac{\alpha^2}{2}\sum_n\Delta l_n^2\Bigr).\tag{A.1}$$
 #
-# **Proof.** *The limit exists.* $A$ is bounded and measurable. So the series $\Phi(l,s)=I+\int_s^lA(t_1)dt_1+\int_s^l\!\int_s^{t_1}A(t_1)A(t_2)\,dt_2dt_1+\dots$ converges absolutely: its $k$-th term is at most $M^k(l-s)^k/k!$. It solves the integral equation. By uniqueness (Gronwall) $\Phi(l,s)\Phi(s,r)=\Phi(l,r)$, and
-# $$\lVert\Phi(l,s)\rVert\le e^{M(l-s)},\qquad \lVert\Phi(l,s)-I\rVert\le e^{M(l-s)}-1.\tag{A.2}$$
+# **Proof.** *The limit exists.* $A$ is bounded and measurable. So the series $\Phi(l,s)=I+\int_s^lA(t_1)dt_1+\int_s^l\!\int_s^{t_1}A(t_1)A(t_2)\,dt_2dt_1+\dots$ converges absolutely: its $k$-th term is at most $\alpha^k(l-s)^k/k!$. It solves the integral equation. By uniqueness (Gronwall) $\Phi(l,s)\Phi(s,r)=\Phi(l,r)$, and
+# $$\lVert\Phi(l,s)\rVert\le e^{\alpha(l-s)},\qquad \lVert\Phi(l,s)-I\rVert\le e^{\alpha(l-s)}-1.\tag{A.2}$$
 #
 # *One factor.* Write $A_n=A(l(n))$ and $\Phi_n=\Phi(l(n+1),l(n))$. By the integral equation
-# $$\Phi_n-(I+A_nh_n)=\int_{l(n)}^{l(n+1)}\bigl(A(t)-A_n\bigr)dt+\int_{l(n)}^{l(n+1)}A(t)\bigl(\Phi(t,l(n))-I\bigr)dt.$$
-# The first integral is at most $\omega_nh_n$. The second, by A.2, is at most $\int_0^{h_n}M(e^{Mt}-1)\,dt=e^{Mh_n}-1-Mh_n\le\tfrac{M^2h_n^2}{2}e^{Mh_n}$.
+# $$\Phi_n-(I+A_n\,\Delta l_n)=\int_{l(n)}^{l(n+1)}\bigl(A(t)-A_n\bigr)dt+\int_{l(n)}^{l(n+1)}A(t)\bigl(\Phi(t,l(n))-I\bigr)dt.$$
+# The first integral is at most $\omega_n\,\Delta l_n$. The second, by A.2, is at most $\int_0^{\Delta l_n}\alpha(e^{\alpha t}-1)\,dt=e^{\alpha \Delta l_n}-1-\alpha \Delta l_n\le\tfrac{\alpha^2\Delta l_n^2}{2}e^{\alpha \Delta l_n}$.
 #
 # *All factors.* Replace the factors of $\Phi(1,0)=\Phi_{L-1}\cdots\Phi_0$ by those of $P_L$ one at a time, starting at the left end:
-# $$P-P_L=\sum_n\Bigl[\prod_{m=L-1}^{n+1}(I+A_mh_m)\Bigr]^{\phantom{|}}\bigl[\Phi_n-(I+A_nh_n)\bigr]\,\Phi(l(n),0)\;.$$
-# (The sum telescopes. Its $n$-th term is the difference of $\prod_{m>n}(I+A_mh_m)\,\Phi(l(n+1),0)$ and $\prod_{m\ge n}(I+A_mh_m)\,\Phi(l(n),0)$.) The bracket on the left is at most $\prod_{m>n}(1+Mh_m)\le e^{M(1-l(n+1))}$. The factor on the right is at most $e^{Ml(n)}$. Their product is at most $e^{M(1-h_n)}$. Together with the bound on one factor, the exponentials are at most $e^M$. This is A.1.
+# $$P-P_L=\sum_n\Bigl[\prod_{m=L-1}^{n+1}(I+A_m\,\Delta l_m)\Bigr]^{\phantom{|}}\bigl[\Phi_n-(I+A_n\,\Delta l_n)\bigr]\,\Phi(l(n),0)\;.$$
+# (The sum telescopes. Its $n$-th term is the difference of $\prod_{m>n}(I+A_m\,\Delta l_m)\,\Phi(l(n+1),0)$ and $\prod_{m\ge n}(I+A_m\,\Delta l_m)\,\Phi(l(n),0)$.) The bracket on the left is at most $\prod_{m>n}(1+\alpha \Delta l_m)\le e^{\alpha(1-l(n+1))}$. The factor on the right is at most $e^{\alpha l(n)}$. Their product is at most $e^{\alpha(1-\Delta l_n)}$. Together with the bound on one factor, the exponentials are at most $e^\alpha$. This is A.1.
 #
-# *Why the bound goes to zero.* $\sum h_n^2\le\max h_n$. And $\sum\omega_nh_n\to0$ is what Riemann-integrability says (Darboux): the oscillations of each entry, weighted by the lengths of the intervals, vanish with the mesh. $\square$
+# *Why the bound goes to zero.* $\sum \Delta l_n^2\le\max \Delta l_n$. And $\sum\omega_n\,\Delta l_n\to0$ is what Riemann-integrability says (Darboux): the oscillations of each entry, weighted by the lengths of the intervals, vanish with the mesh. $\square$
 #
-# **The bound is sharp.** For $A=M\cdot I$ all $\omega_n$ are 0, and on uniform steps $\lVert P_L-P\rVert=e^M-(1+M/L)^L$, whose ratio to A.1 tends to 1.
+# **The bound is sharp where $A$ is constant.** For $A=\alpha I$ all $\omega_n$ are 0, and on uniform steps $\lVert P_L-P\rVert=e^\alpha-(1+\alpha/L)^L$. Its ratio to A.1 tends to 1. So the second sum cannot have a smaller factor.
 #
-# **How fast.** If $A$ is Lipschitz with constant $K$, then $\omega_n\le Kh_n$, and the error is at most $e^M(K+\tfrac12M^2)\sum h_n^2=O(\max h_n)$. If $A$ is of bounded variation $V$, with or without jumps, $\sum\omega_nh_n\le V\max h_n$, which is order 1 again. For other integrable $A$ the sum of the oscillations may go to zero as slowly as it likes. If $A$ is *not* Riemann-integrable there is no theorem. An example is $A(l)=B$ at rational and $0$ at irrational $l$. The product tends to $e^{B}$ or to $I$, depending on where the layers happen to stand.
+# **How fast.** If $A$ is Lipschitz with constant $\beta$, then $\omega_n\le\beta \Delta l_n$, and the error is at most $e^\alpha(\beta+\tfrac12\alpha^2)\sum \Delta l_n^2=O(\max \Delta l_n)$. If $A$ is of bounded variation, with or without jumps, $\sum\omega_n\,\Delta l_n$ is at most the total variation times $\max\Delta l_n$, which is order 1 again. For other Riemann-integrable $A$ the sum of the oscillations may go to zero arbitrarily slowly.
 #
-# **Consequences.** In the limit
-# $$\lVert P\rVert\le e^{\int\lVert A\rVert},\qquad \det P=e^{\int\operatorname{tr}A}>0,\qquad \frac{dg}{dl}=-(A^{\mathsf T}g+gA)\ \text{ for }\ g(l)=\Phi(1,l)^{\mathsf T}\eta\,\Phi(1,l).\tag{A.3}$$
-# The first is A.2 with $\lVert A\rVert$ kept under the integral. The second is Liouville's formula, since $\det(I+Ah)=1+h\operatorname{tr}A+O(h^2)$. The third holds for almost every $l$. It follows from $\partial_l\Phi(1,l)=-\Phi(1,l)A(l)$, and is the continuous form of Eq. 9 along the way $x(l)$ of one input point. At a fixed place $x$ it reads $\partial_lg+\mathcal L_fg=0$, with the Lie derivative along the flow of $f$. The limit of Eq. 15 is the same operator on covectors, $dp/dl=-pA$ (section 6). So the limit is always invertible and keeps orientation, and so does every layer as soon as $M\max_nh_n<1$.
+# If $A$ is *not* Riemann-integrable, the product need not have one limit. An example is $A(l)=I$ at rational and $0$ at irrational $l$. The product tends to $e\,I$ where the layers stand at rational $l$, and to $I$ where all but the first stand at irrational $l$.
+#
+# **Consequences.** Let $\eta$ be the Euclidean output metric (Eq. 8), and $g(l)=\Phi(1,l)^{\mathsf T}\eta\,\Phi(1,l)$. In the limit
+# $$\lVert P\rVert\le e^{\int\lVert A\rVert},\qquad \det P=e^{\int\operatorname{tr}A}>0,\qquad \frac{dg}{dl}=-(A^{\mathsf T}g+gA).\tag{A.3}$$
+#
+# 1. The first is A.2 with $\lVert A\rVert$ kept under the integral.
+# 2. The second is Liouville's formula, since $\det(I+A\,\Delta l)=1+\Delta l\operatorname{tr}A+O(\Delta l^2)$. So the limit is always invertible and keeps orientation. So does every layer as soon as $\alpha\max_n\Delta l_n<1$.
+# 3. The third holds for almost every $l$. It follows from $\partial_l\Phi(1,l)=-\Phi(1,l)A(l)$. It is the continuous form of Eq. 9 along the way $x(l)$ of one input point.
+#
+# At a fixed place $x$ the third reads $\partial_lg+\mathcal L_fg=0$, where $f$ is smooth enough for $g$ to have derivatives in $x$. $\mathcal L_f$ is the Lie derivative along the vector field $f(x;l)$ of Eq. 5. The limit of Eq. 15 is the same operator on covectors, $dp/dl=-pA$ for a row $p$ (section 6).
 #
 # ## Networks
 #
-# In a network the path is not given. Its factors are $A^{(L)}_n=\operatorname{diag}f'(z_n)\,W(l(n))$ with $z_n=W(l(n))\,x^{(n)}+b(l(n))$, at the network's own point $x^{(n)}$. So the hypotheses are on $W$, $b$ **and** $f$, and the convergence of $x$ comes first.
+# In a network the path $A$ is not given. With the activation $f$, applied to each component, its factors are $A^{(L)}_n=\operatorname{diag}f'(z_n)\,W(l(n))$ with $z_n=W(l(n))\,x^{(n)}+b(l(n))$, at the network's own point $x^{(n)}$. So the hypotheses are on $W$, $b$ **and** $f$, and the convergence of $x$ has to be proved first.
 #
-# **Theorem.** Let $W$ and $b$ be bounded and Riemann-integrable, and let $f$ be in $C^1$ with bounded $f'$. Then $x^{(n)}$ converges to the solution of $dx/dl=f(Wx+b)$, uniformly in $l$, and $P_L$ to $\Phi(1,0)$ for $A(l)=\operatorname{diag}f'(z(l))\,W(l)$ along the solution. If moreover $f'$ is Lipschitz, and $W$ and $b$ are Lipschitz or of bounded variation, both errors are $O(\max_nh_n)$.
+# **Theorem.** Let $W$ and $b$ be bounded and Riemann-integrable, and let $f$ be in $C^1$ with bounded $f'$. Then $x^{(n)}$ converges to the solution of $dx/dl=f(Wx+b)$, uniformly in $l$, and $P_L$ to $\Phi(1,0)$ for $A(l)=\operatorname{diag}f'(z(l))\,W(l)$ along the solution. If moreover $f'$ is Lipschitz, and $W$ and $b$ are Lipschitz or of bounded variation, both errors are $O(\max_n\Delta l_n)$.
 #
-# **Proof.** *$x$ first.* The right-hand side is Lipschitz in $x$ with $K=\sup|f'|\sup\lVert W\rVert$, so there is one solution $x(l)$, and it is continuous. Hence $F(l)=f(W(l)x(l)+b(l))$ is bounded and continuous wherever $W$ and $b$ are, which is almost everywhere: it is Riemann-integrable. Let $\omega^F_n$ be its oscillation on step $n$ and $e_n=\lVert x^{(n)}-x(l(n))\rVert$. Then $e_{n+1}\le(1+Kh_n)\,e_n+\omega^F_nh_n$, so $\max_ne_n\le e^{K}\sum_n\omega^F_nh_n\to0$. *Then $P$.* On a bounded set $f'$ is uniformly continuous, so $\max_n\lVert A^{(L)}_n-A(l(n))\rVert\to0$, and $A$ is Riemann-integrable for the same reason as $F$. By the telescoping sum, with $M$ a bound on both, the exchange of $A_n$ for $A^{(L)}_n$ adds at most $e^{M}\sum_n\lVert A^{(L)}_n-A(l(n))\rVert\,h_n$ to A.1. *The rate.* Bounded variation gives $\sum\omega_nh_n=O(\max h_n)$ for $F$ and $A$, and a Lipschitz $f'$ gives $\lVert A^{(L)}_n-A(l(n))\rVert=O(e_n)$. $\square$
+# **Proof.** *$x$ first.* The right-hand side is Lipschitz in $x$ with the constant $\kappa=\sup|f'|\,\sup\lVert W\rVert$. So there is one solution $x(l)$, and it is continuous. Hence $\dot x(l)=f(W(l)x(l)+b(l))$ is bounded and continuous wherever $W$ and $b$ are, which is almost everywhere: it is Riemann-integrable. Let $\dot\omega_n$ be its oscillation on step $n$ and $\tau_n=\lVert x^{(n)}-x(l(n))\rVert$. Then $\tau_{n+1}\le(1+\kappa\,\Delta l_n)\,\tau_n+\dot\omega_n\,\Delta l_n$, so $\max_n\tau_n\le e^{\kappa}\sum_n\dot\omega_n\,\Delta l_n\to0$.
 #
-# ReLU is not in $C^1$, and the theorem fails for it. An example in one dimension: $x(0)=0$, $W=-1$, $b=2$ up to $l=\tfrac12$, and then $W=1$, $b=-x(\tfrac12)$. The solution comes to rest *on* the kink. Euler's $x^{(n)}$ lies slightly above it, on the active side, at every depth. So $P_L$ tends to 1, while the formal limit, with $\mathrm{relu}'(0)=0$ as in torch, is $e^{-1/2}$. If $\mathrm{relu}'(0)$ is set to 1, the mirrored example $(W,b)=(-1,x(\tfrac12))$ fails instead. The coordinate $x^{(L)}$ converges all the same.
+# *Then $P$.* The points $z_n$ stay in a bounded set, and there $f'$ is uniformly continuous. So $\max_n\lVert A^{(L)}_n-A(l(n))\rVert\to0$, and $A$ is Riemann-integrable for the same reason as $\dot x$. By the telescoping sum, with $\alpha$ a bound on both, the exchange of $A_n$ for $A^{(L)}_n$ adds at most $e^{\alpha}\sum_n\lVert A^{(L)}_n-A(l(n))\rVert\,\Delta l_n$ to A.1.
+#
+# *The rate.* Bounded variation gives $\sum\omega_n\,\Delta l_n=O(\max \Delta l_n)$ for $\dot x$ and $A$, and a Lipschitz $f'$ gives $\lVert A^{(L)}_n-A(l(n))\rVert=O(\tau_n)$. $\square$
+#
+# **ReLU is not in $C^1$, and the theorem fails for it.** An example in one dimension: $x(0)=0$; $W=-1$, $b=2$ for $l<\tfrac12$; then $W=1$, $b=-x(\tfrac12)$. The solution is $x(l)=2(1-e^{-l})$ up to $l=\tfrac12$. From there it rests *on* the kink. The network's $x^{(n)}$ is $2(1-(1-1/L)^n)$, which lies slightly above the kink at $l=\tfrac12$, on the active side, at every depth. For even $L$ this gives $P_L=(1-1/L^2)^{L/2}\to1$.
+#
+# The formal limit puts $A(l)=\mathrm{relu}'(z(l))\,W(l)$ into the theorem. With $\mathrm{relu}'(0)=0$, as in torch, it is $e^{-1/2}$, and $P_L$ keeps away from it. With $\mathrm{relu}'(0)=1$ it is 1. Then the mirrored example $W=-1$, $b=x(\tfrac12)$ for $l\ge\tfrac12$ fails instead: $P_L=(1-1/L)^{L/2}\to e^{-1/2}$, and the formal limit is $e^{-1}$. The coordinate $x^{(L)}$ converges in all cases.
 
 # %% [markdown]
 # ## The numbers
@@ -91,21 +104,21 @@ notebook.opening("the appendix", device=device, time="a minute, where section 3 
 # We take five paths $A(l)$.
 #
 # - A smooth one.
-# - $M\cdot I$ with $M=1$, for which the bound is sharp.
+# - $\alpha I$ with $\alpha=1$, for which the bound is sharp.
 # - One with a jump.
 # - One that is discontinuous at every rational number, and Riemann-integrable all the same: Thomae's function times a matrix.
 # - The Jacobians of a tanh network along its own trajectory.
 #
-# For the first three, $M$ and the oscillations are known in closed form, so the bound is computed without sampling. For the network they are taken on a grid. (The smooth path is one of several that we tried. We chose it because its matrices are far from commuting, so that the control, the wrong order, has something to show.)
+# For the first four, formulas give upper bounds of $\lVert A\rVert$ and of the oscillations. So A.1 is computed without sampling. For the network both are maxima over a fine grid. The smooth path is one of several that we tried. We chose it because its matrices are far from commuting: there the control, the wrong order, differs most clearly.
 
 # %%
 A, _ = limits.smooth_field(2, seed=seed + 4, scale=0.8)
 norm = partial(torch.linalg.matrix_norm, ord=2)
 modes = torch.arange(1, len(A.cosine) + 1)
 swing = norm(A.cosine) + norm(A.sine)
-M = float(norm(A.constant) + swing.sum())
-K = float(2 * math.pi * (modes * swing).sum())
-print(f"smooth path: |A| is at most M = {M:.2f}, its Lipschitz constant at most K = {K:.2f}")
+alpha = float(norm(A.constant) + swing.sum())
+beta = float(2 * math.pi * (modes * swing).sum())
+print(f"smooth path: |A| is at most α = {alpha:.2f}, its Lipschitz constant at most β = {beta:.2f}")
 
 # %%
 jump = torch.tensor([[0.0, 0.5], [-0.3, 0.2]], dtype=torch.float64)
@@ -132,10 +145,10 @@ exact_jump = limits.path_ordered_exponential(B, 2, breaks=[cut])
 rows = []  # of the table of all products
 for depth, h in uniform.items():
     l = starts[depth]
-    oscillation = K * np.array(h)
+    oscillation = beta * np.array(h)
     crossed = ((l < cut) & (cut <= l + 1 / depth)).numpy() * size
-    bound = limits.product_bound(M, oscillation, h)
-    bound_jump = limits.product_bound(M + size, oscillation + crossed, h)
+    bound = limits.product_bound(alpha, oscillation, h)
+    bound_jump = limits.product_bound(alpha + size, oscillation + crossed, h)
     reverse = spectral_distance(limits.ordered_product(A(l), h, reverse=True), exact)
     error = spectral_distance(limits.ordered_product(A(l), h), exact)
     error_jump = spectral_distance(limits.ordered_product(B(l), h), exact_jump)
@@ -144,10 +157,10 @@ for depth, h in uniform.items():
     one = torch.eye(2, dtype=torch.float64)
     error = spectral_distance(limits.ordered_product(one.expand(depth, 2, 2), h), math.e * one)
     bound = limits.product_bound(1.0, 0 * l, h)
-    rows.append({"path": "identity, M = 1", "depth": depth, "error": error, "bound": bound})
+    rows.append({"path": "identity, α = 1", "depth": depth, "error": error, "bound": bound})
 
 # %% [markdown]
-# Thomae's function is $1/q$ at $p/q$ in lowest terms and 0 at the irrationals. Its integral is 0. So if it is multiplied by a matrix and added to a constant $C$, the limit is $e^{C}$. On the interval $[n/L,(n+1)/L]$ it oscillates by $1/q$, where $q$ is the least number for which $[nq/L,(n+1)q/L]$ contains an integer. The layers stand at the rationals $n/L$, where the function does not vanish. This is the worst choice.
+# Thomae's function is $1/j$ at $i/j$ in lowest terms and 0 at the irrationals. Its integral is 0. So if it is multiplied by a matrix and added to a constant $A_0$, the limit is $e^{A_0}$. On the interval $[n/L,(n+1)/L]$ it lies between 0 and $1/j$, where $j$ is the least number for which $[nj/L,(n+1)j/L]$ contains an integer. So $\omega_n$ is at most $1/j$ times the norm of the matrix. The layers stand at the rationals $n/L$, where the function is not 0. At irrational places it would be 0, and the product would be that of $A_0$ alone.
 
 # %%
 constant = A.constant
@@ -162,7 +175,7 @@ for depth, h in uniform.items():
     rows.append({"path": "Thomae", "depth": depth, "error": error, "bound": bound})
 
 # %% [markdown]
-# For the network the path is $A(l)=\operatorname{diag}\sigma'(z(l))\,W(l)$ along the exact trajectory. A fine solution supplies this trajectory. The oscillations and $M$ are taken on a grid sixteen times finer than the finest partition. The reference solves the equation of $x$ and its variation together.
+# For the network the path is $A(l)=\operatorname{diag}f'(z(l))\,W(l)$ with $f=\tanh$, along the exact trajectory. A fine solution supplies this trajectory. The oscillations and $\alpha$ are maxima over a grid sixteen times finer than the finest partition. The reference solves two equations together: that of $x$, and $dP/dl=A(l)P$ along it.
 
 # %%
 W, b = limits.smooth_field(2, seed=seed + 1, scale=0.8)
@@ -174,7 +187,7 @@ trajectory = torch.cat([x[None], limits.solve(W, b, x, at=coarse[1:].tolist())])
 trajectory = torch.from_numpy(np.stack([np.interp(l, coarse, component) for component in trajectory.T], 1))
 slope = 1 - torch.tanh((W(l) @ trajectory[..., None])[..., 0] + b(l)) ** 2
 along = slope[..., None] * W(l)
-M_net = float(norm(along).max())
+alpha_net = float(norm(along).max())
 
 # %%
 def variational(l, state):
@@ -198,7 +211,7 @@ for depth, h in uniform.items():
     at = along[:-1].unflatten(0, (depth, -1))
     omega = norm(torch.cat([at, along[fine // depth :: fine // depth, None]], 1) - at[:, :1]).amax(1)
     moved = norm(own - at[:, 0])
-    bound = limits.product_bound(max(M_net, float(norm(own).max())), (omega + moved).numpy(), h)
+    bound = limits.product_bound(max(alpha_net, float(norm(own).max())), (omega + moved).numpy(), h)
     error = spectral_distance(found.P[0][0], exact_net)
     rows.append({"path": "network", "depth": depth, "error": error, "bound": bound})
     metric_error.append(statistics.relative_error(found.g[0][0], exact_metric))
@@ -213,14 +226,14 @@ def order_in_depth(errors):
 
 
 errors = products.pivot(index="depth", columns="path", values="error")
-measured = {path: order_in_depth(errors[path]) for path in ("smooth", "identity, M = 1", "network")}
+measured = {path: order_in_depth(errors[path]) for path in ("smooth", "identity, α = 1", "network")}
 wrong_order = order_in_depth(products["wrong_order"].dropna())
 fig = section3.products(products, measured)
 save(fig, "appendix_product")
 plt.show()
 
 # %% [markdown]
-# The error with the jump goes up and down with the place of the jump between two layers. The error with Thomae's function goes up and down with the divisors of $L$. Both stay under their bounds, which go to zero. For the smooth path the bound is far too large, as bounds with $e^M$ are; for $M\cdot I$ the error reaches it. Multiplied in the wrong order the product converges as well, to another limit.
+# The next cell prints how fast each error and each bound fall. The error with the jump does not fall on a straight line: where the jump lies between two layers changes with $L$. The error with Thomae's function falls more slowly than $1/L$. For the smooth path the bound is far too large. For $\alpha I$ the error comes close to it, and a bound without the factor $e^\alpha$ is broken. Multiplied in the wrong order the product keeps away from $P$: it tends to another limit.
 
 # %%
 products["ratio"] = products["error"] / products["bound"]
@@ -229,13 +242,22 @@ above = int((products["ratio"] > 1).sum())
 bounded = rules.universal(above, len(products), shown="an error above the bound A.1") if above else None
 bounds = products.pivot(index="depth", columns="path", values="bound")
 for path, ratio in worst.items():
-    largest, smallest = bounds[path].iloc[0], bounds[path].iloc[-1]
-    print(f"{path}: error at most {ratio:.2f} of the bound; bound falls from {largest:.2g} to {smallest:.2g}")
-    assert ratio <= 1 and smallest < largest / 8
-assert products.loc[products["path"] == "identity, M = 1", "ratio"].iloc[-1] > 0.99
+    (first, last), (most, least) = (table[path].iloc[[0, -1]] for table in (errors, bounds))
+    print(f"{path}: error {first:.2g} to {last:.2g} (÷ {first / last:.0f}), bound {most:.2g} to {least:.2g}, "
+          f"error at most {ratio:.3g} of it")
+    assert ratio <= 1 and least < most / 8 and (path == "Thomae") == (first / last < depths[-1] / depths[0] / 2)
+sharp = products.loc[products["path"] == "identity, α = 1", "ratio"].iloc[-1]
+print(f"control: without its factor e^α the bound is broken, the error is {sharp * math.e:.2f} of it")
+assert 0.99 < sharp < 1 < sharp * math.e
+uneven = limits.partition(depths[-1], "random", seed=seed)
+error = spectral_distance(limits.ordered_product(A(torch.tensor(limits.starts(uneven))), uneven), exact)
+assert error <= limits.product_bound(alpha, beta * np.array(uneven), uneven)
+print(f"smooth path, {depths[-1]} layers at random places: error {error:.1g}, under the bound as well")
 
 # %% [markdown]
-# The next cells check the consequences A.3 for the smooth path: the norm, the determinant, and the flow of $g$. The flow is integrated from the output back to the input and compared with $P^{\mathsf T}P$. For the network's path, differences at a fixed place check the equation with the Lie derivative. At finite depth, the network's own metric, Eq. 10, is compared with its limit.
+# The next cells check the consequences A.3 for the smooth path: the norm, the determinant, and the flow of $g$. The flow is integrated from the output back to the input and compared with $P^{\mathsf T}P$. For the network's path, differences at a fixed place check the equation with the Lie derivative. At finite depth, the network's own metric, Eq. 10, is compared with its limit. (Section 3 measures the order of $x$.)
+#
+# Each has a control: half of the exponent in the norm, $\operatorname{tr}A$ with the wrong sign, $Ag+gA^{\mathsf T}$ in place of $A^{\mathsf T}g+gA$, and the Lie derivative without its part $f\cdot\partial_xg$.
 
 # %%
 grid = torch.linspace(0, 1, 20001, dtype=torch.float64)
@@ -244,23 +266,33 @@ work = float(torch.trapezoid(norm(on_grid), grid))
 trace = float(torch.trapezoid(on_grid.diagonal(dim1=-2, dim2=-1).sum(-1), grid))
 det_exact, norm_exact = float(torch.linalg.det(exact)), float(norm(exact))
 liouville = abs(det_exact / math.exp(trace) - 1)
-print(f"|P| = {norm_exact:.3f}, at most exp∫|A| = {math.exp(work):.3f}")
-print("det P equals exp∫tr A to", rules.order_of_magnitude(liouville))
-assert norm_exact <= math.exp(work) and liouville < 1e-8
+half = math.exp(work / 2)
+print(f"|P| = {norm_exact:.3f}, at most exp∫|A| = {math.exp(work):.3f}; control: above exp(½∫|A|) = {half:.3f}")
+print("det P equals exp∫tr A to", rules.order_of_magnitude(liouville), end="; ")
+wrong_sign = abs(det_exact / math.exp(-trace) - 1)
+print("control: exp(−∫tr A) is off by more than", rules.order_of_magnitude(wrong_sign, up=False))
+assert half < norm_exact <= math.exp(work) and liouville < 1e-8 and wrong_sign > 1e-1
 
 # %%
-def metric_flow(l, g):
-    """The rate of g (A.3)."""
+def metric_flow(l, g, transposed=False):
+    """The rate of g (A.3), and with A transposed."""
     A_l, g = A(torch.tensor(l, dtype=torch.float64)).numpy(), g.reshape(2, 2)
+    A_l = A_l.T if transposed else A_l
     return -(A_l.T @ g + g @ A_l).ravel()
 
 
-backwards = solve_ivp(metric_flow, (1, 0), np.eye(2).ravel(), method="DOP853", rtol=1e-12, atol=1e-13).y[:, -1]
-flow_of_g = statistics.relative_error(torch.from_numpy(backwards.reshape(2, 2)), exact.mT @ exact)
-print("the flow of g equals PᵀP to", rules.order_of_magnitude(flow_of_g))
+def flow_error(rate):
+    """The relative error of g at the input, integrated back from the output."""
+    g = solve_ivp(rate, (1, 0), np.eye(2).ravel(), method="DOP853", rtol=1e-12, atol=1e-13).y[:, -1]
+    return statistics.relative_error(torch.from_numpy(g.reshape(2, 2)), exact.mT @ exact)
+
+
+flow_of_g, wrong_flow = flow_error(metric_flow), flow_error(partial(metric_flow, transposed=True))
+print("the flow of g equals PᵀP to", rules.order_of_magnitude(flow_of_g), end="; ")
+print("control: with A transposed it is off by more than", rules.order_of_magnitude(wrong_flow, up=False))
 metric_order = order_in_depth(metric_error)
 print(f"the network's metric tends to the flow's with order {metric_order.value:.2f}")
-assert flow_of_g < 1e-9
+assert flow_of_g < 1e-9 and wrong_flow > 1e-2
 
 # %%
 def metric_from_the_end(l, y):
@@ -276,24 +308,25 @@ in_l = (metric_from_the_end(at + step, place) - metric_from_the_end(at - step, p
 in_x = [(metric_from_the_end(at, place + e) - metric_from_the_end(at, place - e)) / (2 * step) for e in shifts]
 rate = variational(at, np.array([*place, 1, 0, 0, 1]))  # f, and its derivative
 f, A_x, g_x = rate[:2], rate[2:].reshape(2, 2), metric_from_the_end(at, place)
-lie = f[0] * in_x[0] + f[1] * in_x[1] + A_x.T @ g_x + g_x @ A_x
-left = abs(in_l + lie).max() / abs(in_l).max()
-print("at a fixed place, ∂g/∂l and the Lie derivative cancel to", rules.order_of_magnitude(left))
-assert left < 1e-5
+along_f, stretched = f[0] * in_x[0] + f[1] * in_x[1], A_x.T @ g_x + g_x @ A_x
+left, without = (abs(in_l + lie).max() / abs(in_l).max() for lie in (along_f + stretched, stretched))
+print("at a fixed place, ∂g/∂l and the Lie derivative cancel to", rules.order_of_magnitude(left), end="; ")
+print("control: without f·∂g/∂x only to", f"{without:.1g}")
+assert left < 1e-5 < 1e-2 < without
 
 # %%
 dets = [float(torch.linalg.det(limits.ordered_product(A(starts[depth]), h))) for depth, h in uniform.items()]
 assert all(det > 0 for det in dets)
 measured = {
     "smooth A": measured["smooth"],
-    "A = M I": measured["identity, M = 1"],
+    "A = α I": measured["identity, α = 1"],
     "network (Eq. 12)": measured["network"],
     "metric at the input (Eq. 10)": metric_order,
     "det P": order_in_depth([abs(det - det_exact) for det in dets]),
 }
 
 # %% [markdown]
-# Now the example with ReLU, by the network's own Jacobians against the formulas above. In each convention for $\mathrm{relu}'(0)$ one of the two paths keeps away from its formal limit.
+# Now the example with ReLU: the network's own Jacobians, beside the formulas above. In each convention for $\mathrm{relu}'(0)$ one of the two paths keeps away from its formal limit.
 
 # %%
 rest = 2 * (1 - math.exp(-0.5))  # x(1/2) of dx/dl = 2 - x
@@ -310,11 +343,13 @@ for (name, sign), depth in product((("at rest on the kink", 1), ("the mirrored o
 columns = ["path", "L", "P_L", "formal limit, relu'(0) = 0", "formal limit, relu'(0) = 1", "error of x"]
 kinks = pd.DataFrame(kinks, columns=columns)
 deepest = kinks[kinks["L"] == 1000]
+by_formula = (1 - 1 / kinks["L"]) * np.where(kinks["path"] == "the mirrored one", 1, 1 + 1 / kinks["L"])
+assert np.allclose(kinks["P_L"], by_formula ** (kinks["L"] / 2), atol=1e-12)
 away = [(deepest["P_L"] - deepest[f"formal limit, relu'(0) = {value}"]).abs().max() > 0.1 for value in (0, 1)]
 kinks.round(4)
 
 # %% [markdown]
-# Do trained networks meet the hypothesis? Those of section 3 were trained at doubling depths with a fixed readout, from two starts. We take two measures from 20 and 40 layers to the deepest pair: the distance $d(L,2L)$ of the weights as paths in $l$, and the relative distance of the products $P_L$ and $P_{2L}$, at ten training points.
+# Do trained networks meet the hypothesis? Cohen et al. (2021) found that the weights of trained deep networks need not follow a smooth path in $l$. The networks of section 3 were trained at doubling depths with a fixed readout, from two starts. We take two measures: the distance $d(L,2L)$ of the weights as paths in $l$, and the relative distance of the products $P_L$ and $P_{2L}$, the mean over ten training points. The table says by which factor each falls from the shallowest pair of depths to the deepest.
 
 # %%
 def relative_distance(weights, others):
@@ -362,11 +397,13 @@ notebook.decide(
 # %% [markdown]
 # ## The definitions
 #
-# **Lie group.** A Lie group is a smooth manifold that is a group, with smooth multiplication and inversion. $SO(2)$ is the circle of angles with addition. $GL(d,\mathbb R)$ is the open set $\det\ne0$ of all matrices. Its multiplication is a polynomial, and its inversion has the derivative $X\mapsto-h^{-1}Xh^{-1}$, which the cell below checks.
+# **Lie group.** A Lie group is a smooth manifold that is a group, with smooth multiplication and inversion. $SO(2)$ is the circle of angles with addition. $GL(d,\mathbb R)$ is the open set $\det\ne0$ of all matrices. Its multiplication is a polynomial, and its inversion has the derivative $X\mapsto-h^{-1}Xh^{-1}$, which a cell below checks.
 #
-# **Action.** A left action of $G$ on $F$ satisfies $e\triangleright f=f$ and $(ab)\triangleright f=a\triangleright(b\triangleright f)$. A right action satisfies $(f\triangleleft a)\triangleleft b=f\triangleleft(ab)$. An action is *free* if only $e$ fixes any point. Each left action gives a right one by $f\triangleleft a=a^{-1}\triangleright f$.
+# **Action.** A left action of a group $G$ on a set $F$ satisfies $1\triangleright\psi=\psi$ and $(hk)\triangleright\psi=h\triangleright(k\triangleright\psi)$, for $h,k\in G$ and $\psi\in F$. A right action satisfies $(\psi\triangleleft h)\triangleleft k=\psi\triangleleft(hk)$. An action is *free* if only the element 1 fixes any point. Each left action gives a right one by $\psi\triangleleft h=h^{-1}\triangleright\psi$.
 #
-# **Example: rotated images.** $SO(2)$ acts on pictures from the left by $(R\triangleright f)(u)=f(R^{-1}u)$. We take a picture given by a formula, two Gaussian blobs, so that a rotation is exact and needs no interpolation. The same formula is an action of $GL(2)$. We check the axioms there, because $SO(2)$ is commutative, and cannot tell a left action from a right one. The orbit of the picture is a circle in pixel space (§2 studies such a circle as a manifold). The action is free on this orbit. If the blobs face each other across the centre, it is not free: the half turn fixes the picture. The orbit is then the circle $SO(2)/\{\pm1\}$, and a full turn runs through it twice.
+# **Example: rotated images.** $SO(2)$ acts on pictures from the left. A picture is a function $\psi$ of the points $x$ of the plane, and $(h\triangleright\psi)(x)=\psi(h^{-1}x)$. We take a picture given by a formula, two Gaussian blobs, so that a rotation is exact and needs no interpolation. The same formula is an action of $GL(2)$. We check the axioms there, because $SO(2)$ is commutative, and cannot tell a left action from a right one. The orbit of the picture is a circle in pixel space (§2 studies such a circle as a manifold).
+#
+# The blobs stand at different distances from the centre, so only a full turn brings the picture back: the action is free on this orbit. If two equal blobs face each other across the centre, it is not free, because the half turn fixes the picture. The orbit is then the circle $SO(2)/\{\pm1\}$, and a full turn runs through it twice.
 
 # %%
 pixel = torch.linspace(-1, 1, 24, dtype=torch.float64)
@@ -383,9 +420,9 @@ def picture(*centres):
     return lambda u: torch.exp(-torch.cdist(u, torch.tensor(centres, dtype=torch.float64)) ** 2 / 0.06).sum(1)
 
 
-def act(R, f):
-    """The picture R ▷ f, u -> f(R⁻¹ u)."""
-    return lambda u: f(torch.linalg.solve(R, u.mT).mT)
+def act(h, psi):
+    """The picture h ▷ ψ, x -> ψ(h⁻¹ x)."""
+    return lambda x: psi(torch.linalg.solve(h, x.mT).mT)
 
 
 # %%
@@ -397,12 +434,14 @@ def largest_difference(f, g):
     return float((f(u) - g(u)).abs().max())
 
 
-# %%
 uneven, even = picture((0.5, 0.0), (0.1, 0.45)), picture((0.5, 0.1), (-0.5, -0.1))
 a, half_turn = rotation(0.7), rotation(math.pi)
 c = torch.tensor([[1.0, 0.8], [0.0, 1.3]], dtype=torch.float64)  # in GL(2), not in SO(2)
 by_inverses = act(inverse(a @ c), uneven)
 _, moved = torch.func.jvp(inverse, (c,), (a,))
+
+
+# %%
 axioms = {
     "derivative of the inversion": statistics.relative_error(moved, -inverse(c) @ a @ inverse(c)),
     "identity": largest_difference(act(rotation(0.0), uneven), uneven),
@@ -411,8 +450,10 @@ axioms = {
     "half turn fixes the even picture": largest_difference(act(half_turn, even), even),
 }
 wrong = {
+    "derivative of the inversion, as of a number": statistics.relative_error(moved, -inverse(c) @ inverse(c) @ a),
+    "another element than the identity": largest_difference(act(a, uneven), uneven),
     "left action, the factors exchanged": largest_difference(act(c @ a, uneven), act(a, act(c, uneven))),
-    "f(R u) as a left action": largest_difference(by_inverses, act(inverse(a), act(inverse(c), uneven))),
+    "ψ(h x) as a left action": largest_difference(by_inverses, act(inverse(a), act(inverse(c), uneven))),
     "half turn moves the uneven picture": largest_difference(act(half_turn, uneven), uneven),
 }
 found = rules.identity(axioms, wrong)
@@ -422,6 +463,7 @@ assert found.verdict == "confirmed"
 # %%
 angles = torch.linspace(0, 2 * math.pi, 121)[:-1].tolist()
 orbit = torch.stack([act(rotation(angle), uneven)(u) for angle in angles])
+assert (orbit[1:] - orbit[0]).abs().amax(1).min() > 0.05  # no rotation of these but the first fixes the picture
 centred = orbit - orbit.mean(0)
 plane = centred @ torch.linalg.svd(centred, full_matrices=False)[2][:2].T
 shown = list(range(0, 120, 24))
@@ -429,7 +471,7 @@ section3.orbit(orbit[shown].unflatten(1, (24, 24)), torch.cat([plane, plane[:1]]
 plt.show()
 
 # %% [markdown]
-# **Bundle, fibre bundle.** A bundle is a continuous surjection $\pi:E\to M$. The preimage of a point is its fibre. The bundle is a *fibre bundle* if all fibres are alike and it is locally a product: over small $U\subset M$ there are charts $\pi^{-1}(U)\cong U\times F$. Where two charts overlap they differ by a *transition function* $t_{ij}:U_i\cap U_j\to G$ that acts on $F$. On triple overlaps $t_{ij}t_{jk}=t_{ik}$ (the cocycle condition). The transition functions determine the bundle: they say how to glue it. A principal bundle has $F=G$. An associated bundle has any $F$ on which $G$ acts, with the same $t_{ij}$ (section 5).
+# **Bundle, fibre bundle.** A bundle is a continuous surjection $\pi:E\to M$ onto the manifold. The preimage of a point is its fibre. The bundle is a *fibre bundle* if all fibres are alike and it is locally a product: over small $U\subset M$ there are charts $\pi^{-1}(U)\cong U\times F$. Where two charts overlap they differ by a *transition function* $t_{ij}:U_i\cap U_j\to G$ that acts on $F$. On triple overlaps $t_{ij}t_{jk}=t_{ik}$ (the cocycle condition). The transition functions determine the bundle: they say how to glue it. A principal bundle has $F=G$. An associated bundle has any fibre $F$ on which $G$ acts, with the same $t_{ij}$ (section 5).
 #
 # **Example: two line bundles over the circle.** Cover the circle by seven arcs, each of which overlaps the next. The fibre is $\mathbb R$ and the group is $\{\pm1\}$. With every $t=+1$ the glued bundle is a cylinder. With a single $-1$ it is the Möbius band.
 
@@ -438,7 +480,9 @@ section3.bands()
 plt.show()
 
 # %% [markdown]
-# Locally the two cannot be told apart. To turn over the fibre in arc $i$, by $s_i=\pm1$, changes the transition functions to $s_i\,t_{i,i+1}\,s_{i+1}^{-1}$ and does not change the bundle. Can the signs be chosen so that all transition functions become $+1$, as those of a product $S^1\times\mathbb R$? There are $2^7$ choices, and we try them all. What they cannot change is the product around the circle: each $s_i$ stands in it twice. It is $+1$ for the cylinder and $-1$ for the Möbius band. The same number decides whether the bundle has a section without zeros, that is, a global frame. On the Möbius band a frame that goes once around returns as its negative.
+# Locally the two cannot be told apart. The fibre over arc $i$ may be turned over, by $s_i=\pm1$. This changes the transition functions to $s_i\,t_{i,i+1}\,s_{i+1}^{-1}$ and does not change the bundle. Can the signs be chosen so that all transition functions become $+1$, as those of a product $S^1\times\mathbb R$? There are $2^7$ choices, and we try them all.
+#
+# No choice changes the product of all transition functions around the circle, since each $s_i$ stands in it twice. It is $+1$ for the cylinder and $-1$ for the Möbius band. The same number decides whether the bundle has a section without zeros, that is, a global frame. On the Möbius band a frame that is carried once around returns as its negative.
 
 # %%
 arcs = 7
@@ -453,7 +497,7 @@ for name, t in (("cylinder", cylinder), ("Möbius band", moebius)):
 assert trivial == {"cylinder": 2, "Möbius band": 0}
 
 # %% [markdown]
-# **The frame bundle** of section 5 is such a bundle, with $F=G=GL(d,\mathbb R)$. On a data manifold with global coordinates, such as the plane, one chart suffices. The coordinates of layer $l$ give a global frame, and those of layer $l+1$ give another. The Jacobian of the layer is the transition function between the two. With $t_{ji}$ for the Jacobian from layer $i$ to layer $j$, the cocycle condition $t_{20}=t_{21}t_{10}$ is the chain rule.
+# **The frame bundle** of section 5 is such a bundle, with $F=G=GL(d,\mathbb R)$. On a manifold with global coordinates, such as the plane, one chart suffices. Where all layers have invertible Jacobians, the coordinates of layer $l$ give a global frame, and those of layer $l+1$ give another. The Jacobian of the layer is the transition function between the two. With $t_{ji}$ for the Jacobian from layer $i$ to layer $j$, the cocycle condition $t_{20}=t_{21}t_{10}$ is the chain rule.
 
 # %%
 generator = torch.Generator().manual_seed(seed)

@@ -64,7 +64,7 @@ def chain(
 
 def _arrows_from_the_manifold(fig: Figure, axes: Sequence[Axes], shown: Sequence[int]) -> None:
     """The name of M above the panels, and an arrow x^(l) from it to each panel."""
-    fig.text(0.5, 0.95, "data manifold $M$", ha="center", va="center", fontsize=11)
+    fig.text(0.5, 0.95, "manifold $M$", ha="center", va="center", fontsize=11)
     tail = np.array([0.5, 0.91])
     for ax, l in zip(axes, shown, strict=True):
         box = ax.get_position()

@@ -30,7 +30,7 @@ def relu_layers(plain: CkNetwork, x: Tensor, pieces: Tensor, line: Tensor, curve
     colours = [CLASSES[i] for i in pieces.tolist()]
     with torch.no_grad():
         image = plain.coordinates(x)[-1].numpy(force=True)
-    for ax, points, title in ((axes[0], x.numpy(force=True), "input"), (axes[1], image, "image under relu(Wx + b)")):
+    for ax, points, title in ((axes[0], x.numpy(force=True), "input"), (axes[1], image, "image under relu(Wx)")):
         ax.scatter(*points.T, s=5, c=colours, linewidths=0)
         ax.set(title=title, xlabel="$x^1$", ylabel="$x^2$")
         ax.set_aspect("equal", adjustable="datalim")
@@ -48,7 +48,7 @@ def relu_layers(plain: CkNetwork, x: Tensor, pieces: Tensor, line: Tensor, curve
 
 
 def certificate_by_slopes(nets: Sequence[CkNetwork], extent: float = 3.0) -> Figure:
-    """One column for each one-layer tanh network of width 2. Above: det(I + h D W) over all slopes D, with its corner values.
+    """One column for each one-layer tanh network of width 2. Above: det(I + Δl S W) over all slopes S, with its corner values.
 
     Below, or beside it where there is one network: the image of a square grid, `extent` to each side of the origin.
     """
@@ -70,7 +70,7 @@ def certificate_by_slopes(nets: Sequence[CkNetwork], extent: float = 3.0) -> Fig
             top.plot(*corner, "o", color="k", clip_on=False, zorder=3)
             top.annotate(f"{value:.2f}", corner, xytext=offset, textcoords="offset points", fontsize=10, fontweight="bold", **place)
         top.set(title="folds: a corner is negative" if folds else "certified: every corner is positive", aspect="equal")
-        top.set(xlabel="slope $D_1$ of the first unit", ylabel="slope $D_2$ of the second unit", xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
+        top.set(xlabel="slope $s_1$ of the first unit", ylabel="slope $s_2$ of the second unit", xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
         _grid_image(bottom, net, (0.0, 0.0), extent, 31)
         bottom.set(title="image of a square grid", xlabel="$x^1$ after the layer", ylabel="$x^2$ after the layer", aspect="equal")
     alt = (

@@ -291,17 +291,18 @@ def orbit(images: Tensor, plane: Tensor, marks: Tensor) -> Figure:
     `plane` (n, 2) is the projected orbit, `marks` (k, 2) the images on it.
     """
     fig, axes = figure(1, len(images) + 1, width=8.4, height=1.9, width_ratios=[1] * len(images) + [1.5])
-    for ax, image in zip(axes.flat, as_array(images), strict=False):
+    last = axes.flat[-1]
+    for number, (ax, image, mark) in enumerate(zip(axes.flat, as_array(images), as_array(marks), strict=False), 1):
         ax.imshow(image, cmap="cividis", origin="lower", vmin=0)
         ax.set_axis_off()
-    last = axes.flat[-1]
+        ax.set_title(number)
+        last.annotate(str(number), 0.72 * mark, ha="center", va="center")
     last.plot(*as_array(plane).T, color=GREY)
     last.scatter(*as_array(marks).T, color=CLASSES[1], zorder=3, s=18)
     last.set(aspect="equal", xlabel="1st principal axis", ylabel="2nd", xticks=[], yticks=[])
     alt = (
         f"{len(images)} rotations of one image, and their orbit in pixel space, projected to its first two principal axes: a "
-        "closed curve on "
-        "which they are marked."
+        "closed curve on which they are marked by the same numbers."
     )
     return described(fig, alt)
 

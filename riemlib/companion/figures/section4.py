@@ -260,7 +260,7 @@ def curved_surface(image, gaussian, *, title: str) -> Figure:
     ax.plot_surface(
         *np.moveaxis(image, -1, 0), facecolors=colours.to_rgba(gaussian), rstride=1, cstride=1, shade=False, linewidth=0, antialiased=False
     )
-    fig.colorbar(colours, ax=ax, shrink=0.7, pad=0.12, label="Gaussian curvature $K$ (output units$^{-2}$)", extend="both")
+    fig.colorbar(colours, ax=ax, shrink=0.7, pad=0.12, label="Gaussian curvature (output units$^{-2}$)", extend="both")
     ax.set(xlabel="$y^1$", ylabel="$y^2$", zlabel="$y^3$", title=title)
     ax.tick_params(labelsize=6)
     alt = (

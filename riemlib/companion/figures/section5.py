@@ -93,7 +93,7 @@ def frames_through_layers(
     `coordinates`, `frames`, `orthonormal` and `pushforwards`, from which the balls are found, are lists over all layers. The vectors of an
     orthonormal frame are conjugate radii of its ball. Each frame, with its ball, is drawn to a size of its own.
     """
-    fig, axes = figure(2, len(layers), width=9.6, height=4.6)
+    fig, axes = figure(2, len(layers), width=9.6, height=4.9)
     for column, l in zip(axes.T, layers, strict=True):
         x, centres = coordinates[l], coordinates[l][at]
         extent = float((x.amax(0) - x.amin(0)).max())
@@ -111,6 +111,8 @@ def frames_through_layers(
     fig.suptitle(title)
     axes[0, 0].set_ylabel("coordinate frame of the input")
     axes[1, 0].set_ylabel("orthonormal frame and its ball")
+    entries = [("first vector of the frame", "-", VECTORS[0]), ("second vector", "-", VECTORS[1]), ("ball of g", "-", INK)]
+    fig.legend(*zip(*_handles(entries), strict=True), loc="outside lower center", ncols=3)
     alt = (
         f"Frames at {len(at)} points of the spiral in layers {listed(layers)}. Above: the coordinate frame of the input, "
         "pushed forward; its two "
