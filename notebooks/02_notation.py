@@ -351,7 +351,7 @@ for name, order in (("C0", 0), ("C1", 1)):
 exceptions = int(((error > 1e-6) | ~signs).sum()) + int((~merged).sum())  # a control that fails counts, too
 notebook.decide(
     "c0-tanh-injective",
-    rules.universal(exceptions, len(W), shown="with det W ≠ 0 layers are undone, with det W = 0 they merge points"),
+    rules.universal(exceptions, len(W), shown="layers with det W ≠ 0 are inverted, and layers with det W = 0 send two points to one"),
     {
         "plain layers inverted": [int(((error <= 1e-6) & signs).sum()), len(W)],
         "singular W: layers that merge two points (control)": [int(merged.sum()), len(singular)],
@@ -522,7 +522,7 @@ notebook.decide(
     rules.universal(
         int(others.sum()),
         searched,
-        shown="distinct points with one image, in every layer without a certificate and in none with one",
+        shown="layers that send two points to one: those of which a principal minor of I + Δl W is not positive",
         repaired="it is a diffeomorphism where every principal minor of I + Δl W is positive, "
         "and for det W ≠ 0 it folds where one is negative",
     ),

@@ -292,7 +292,7 @@ found = decide(connected, tearing)
 # %% tags=["nbval-check-output"]
 notebook.decide(
     "batch-connectedness",
-    replace(found, reason=f"{found.reason}; in pieces at some layer: {seen}"),
+    replace(found, reason=f"{found.reason}; at some layer an arm has a gap of more than 5 % of the picture: {seen}"),
     {
         **power.primary(connected, updates=updates, specifications=tearing),
         **{f"C1 networks in pieces at 5 %, {name}": each for name, each in look.items()},

@@ -90,7 +90,8 @@ def condition(specifications: Sequence[Specification], reading: str = "for") -> 
     held = found.get(best)
     if held is None or min(excess(held, seeds) for seeds in have) < 0 or 2 * (speak["whole"] & held).sum() < held.sum():
         return ""
-    return f"{best} ({int((have['whole'] & held).sum())} of {int((speak['whole'] & held).sum())} that decide, of {int(held.sum())})"
+    counts = [int((each & held).sum()) for each in (have["whole"], speak["whole"])]
+    return f"{best} ({counts[0]} of {counts[1]} settings that are not silent, of {held.sum()})"
 
 
 def thresholds(settings: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -99,10 +100,10 @@ def thresholds(settings: pd.DataFrame) -> dict[str, np.ndarray]:
     for axis, column in settings.items():
         values = sorted(column.unique())
         if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
-            found |= {f"{axis} <= {show(v)}": (column <= v).to_numpy() for v in values[:-1]}
-            found |= {f"{axis} >= {show(v)}": (column >= v).to_numpy() for v in values[1:]}
+            found |= {f"{axis} at most {show(v)}": (column <= v).to_numpy() for v in values[:-1]}
+            found |= {f"{axis} at least {show(v)}": (column >= v).to_numpy() for v in values[1:]}
         elif len(values) > 1:
-            found |= {f"{axis} == {v}": (column == v).to_numpy() for v in values}
+            found |= {f"{axis} {v}": (column == v).to_numpy() for v in values}
     return found
 
 
@@ -134,4 +135,4 @@ def _counts(readings: Sequence[str]) -> str:
         return ""
     words = {"for": "as claimed", "against": "opposite", "absent": "no effect", "mixed": "mixed", "silent": "silent"}
     counts = ", ".join(f"{readings.count(reading)} {word}" for reading, word in words.items() if reading in readings)
-    return f"of {len(readings)} specifications {counts}"
+    return f"of {len(readings)} settings {counts}"
