@@ -31,6 +31,7 @@ depths: list = [10, 20, 40]  # layers of the trained networks; Figure 3 draws th
 share: float = 0.006  # radius of the balls over the diameter of the output
 deepest: int = 640  # layers of the networks whose weights follow a path; halved down to 10
 fields: int = 3  # such paths
+cells: int = 450  # along a side of the grid on which true preimages are found
 device: str = "cpu"  # where the networks live
 
 # %%
@@ -183,7 +184,7 @@ print("shaded at the input in the two networks drawn:", *(f"{part:.1%}" for part
 # another piece of the preimage: the network puts different neighbourhoods on top of each other there.
 
 # %%
-fine = torch.linspace(-1.1, 1.1, 451, dtype=torch.float64, device=device)
+fine = torch.linspace(-1.1, 1.1, cells + 1, dtype=torch.float64, device=device)
 inside = [section7.preimages_of_balls(run, fine) for run in runs]
 fig = section7.true_balls(runs, sample, fine, inside, title="The balls at the input: first order and truth")
 save(fig, "figure_3_true_preimage")
