@@ -368,9 +368,8 @@ notebook.decide(
         "order of ReLU at a kink (the condition on f is not met)": without["ReLU at a kink"].value,
         "layers": depths[-4:],
     },
-    protocol="Largest error over points and eight positions, relative, against the adjoint equation solved by an "
-    "adaptive scheme of order 8. Range: the last local order, and twice the larger of its last two changes to "
-    "either side.",
+    protocol="Largest error over points and eight positions, relative, against the adjoint equation by an adaptive "
+    "scheme of order 8. Range: the last local order, and twice the larger of its last two changes to either side.",
 )
 
 # %%

@@ -367,8 +367,8 @@ notebook.decide(
     | {f"controls, local order of {column}": found for column, found in control.items()}
     | secondary,
     protocol="size ‖h − 1‖ and jump ‖h_{l+1} − h_l‖: Frobenius norms, root mean square over layers and 100 points. "
-    "Paths: smooth random fields, order 1 by automatic differentiation; range: the last local order, and twice the larger of "
-    "its last two changes to either side. Trained: step 1, order between the end depths.",
+    "Paths: smooth random fields, order 1 by automatic differentiation; range: the last local order, and twice the "
+    "larger of its last two changes to either side. Trained: step 1, order between the end depths.",
 )
 
 # %%
