@@ -5,7 +5,7 @@ Let the layers stand at $0 = l(0) < \dots < l(L) = 1$, with the weights $W(l(n))
 $$\frac{d^k x}{dl^k} = f(W(l)\,x + b(l)), \qquad \frac{d^i x}{dl^i}(0) = f(W(0)\,x(0) + b(0)), \quad 0 < i < k.$$
 
 The derivatives at the input are not free: the state starts as x alone, and every new entry of it starts as f.
-`solve` gives the same equation to an adaptive solver. `measured_errors` compares, and `order_of_convergence` fits the order.
+`solve` gives the same equation to an adaptive solver. `measured_errors` compares, and `local_order` says with which order the errors fall.
 The limits of the product of Eq. 12 and of Eq. 15 are below: `ordered_product`, `path_ordered_exponential`, `adjoint`.
 """
 
@@ -18,7 +18,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy import stats
 from scipy.integrate import solve_ivp
 from torch import Tensor
 from torch.func import jacfwd, jvp
@@ -173,28 +172,6 @@ class Order(NamedTuple):
     value: float
     low: float
     high: float
-
-
-def order_of_convergence(steps: Sequence[float], errors: Sequence[float], *, next_term: bool = True, level: float = 0.95) -> Order:
-    r"""The order p of errors $C h^p (1 + a h + \dots)$, with the t-interval of the regression $\log e = c + p \log h + a h$.
-
-    The term a h accounts for the next order, which finite steps still show. Without `next_term` it is left out, for errors that scatter.
-    The steps must be small enough for the expansion, and the errors well above those of the reference. With four steps, each half the one
-    before, one degree of freedom is left and the interval is wide: the first term left out, h², moves p by a third of its half-width.
-    Errors: ValueError for fewer than four steps, lists of different length, or numbers that are not positive and finite.
-    """
-    h, e = (np.asarray(values, dtype=float).ravel() for values in (steps, errors))
-    if len(h) != len(e) or len(h) < 4:
-        raise ValueError(f"steps has {len(h)} entries, errors {len(e)}; as many of each, at least four, are needed")
-    for name, values in (("steps", h), ("errors", e)):
-        if not (np.isfinite(values) & (values > 0)).all():
-            raise ValueError(f"{name} spans {values.min()} to {values.max()}; positive finite numbers are needed")
-    X = np.stack([np.log(h), np.ones_like(h), h / h.max()][: 3 if next_term else 2], 1)
-    coefficients = np.linalg.lstsq(X, np.log(e), rcond=None)[0]
-    residual, freedom = np.log(e) - X @ coefficients, len(h) - X.shape[1]
-    spread = np.sqrt(residual @ residual / freedom * np.linalg.inv(X.T @ X)[0, 0])
-    p, half = coefficients[0], stats.t.ppf((1 + level) / 2, freedom) * spread
-    return Order(float(p), float(p - half), float(p + half))
 
 
 def local_orders(steps: Sequence[float], errors: Sequence[float]) -> list[float]:

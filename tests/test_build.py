@@ -193,6 +193,13 @@ def test_a_run_leaves_the_environment_as_it_was(finished):
     assert "TQDM_DISABLE" not in os.environ and str(finished) not in os.environ.get("PYTHONPATH", "")
 
 
+def test_notebooks_that_train_most_are_started_first(copy, capsys, monkeypatch):
+    assert {*build.FIRST, *build.LAST} < set(build.names(build.ROOT))
+    monkeypatch.setattr(build, "FIRST", ("02_second",))
+    edit(copy / "requirements.lock", "2.13.0", "2.13.1")
+    assert ran(copy, capsys) == ["02_second", "01_first", "00_overview"]
+
+
 def test_nothing_changed_nothing_done(copy, capsys):
     assert build.run(copy) == 0
     out = capsys.readouterr().out

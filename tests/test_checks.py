@@ -256,9 +256,9 @@ REFUSED = {
     # limits
     "partition": (lambda: limits.partition(4, "even"), ValueError, "kind", "'even'", "uniform, graded, root, random or half start"),
     "partition of nothing": (lambda: limits.partition(0), ValueError, "depth", "0", "at least 1"),
-    "three errors": (lambda: limits.order_of_convergence([1.0] * 3, [1.0] * 3), ValueError, "steps", "3", "at least four"),
-    "errors short": (lambda: limits.order_of_convergence([1.0] * 4, [1.0] * 3), ValueError, "steps", "4 entries, errors 3", "as many"),
-    "an error of 0": (lambda: limits.order_of_convergence([1.0] * 4, [1, 1, 1, 0]), ValueError, "errors", "0", "positive finite"),
+    "two errors": (lambda: limits.local_order([1.0] * 2, [1.0] * 2), ValueError, "steps", "2", "at least three"),
+    "errors short": (lambda: limits.local_orders([1.0] * 4, [1.0] * 3), ValueError, "steps", "4 entries, errors 3", "as many"),
+    "an error of 0": (lambda: limits.local_orders([1.0] * 4, [1, 1, 1, 0]), ValueError, "errors", "0", "positive finite"),
     "positions back": (lambda: limits.solve(*FIELD, X, at=[0.5, 0.2]), ValueError, "at", r"\[0.5, 0.2\]", "increasing"),
     "equation of order 0": (lambda: limits.solve(*FIELD, X, order=0), ValueError, "order", "0", "at least 1"),
     "a field for shared weights": (lambda: limits.sample_weights(net(shared=True), *FIELD), ValueError, "net", "shares", "its own"),

@@ -362,7 +362,20 @@ def test_the_power_of_shares():
         assert power(found, effect, draws=500) == pytest.approx(normal_power(effect, 0.1, math.sqrt((0.4 - effect**2) / 400)), abs=0.05)
     same = power(equivalence(found), 0.0, draws=500)
     assert same == pytest.approx(2 * normal_power(0.1, 0.0, math.sqrt(0.4 / 400)) - 1, abs=0.05)
+    assert power(found, 0.9, n=50, draws=20) == 1  # the reference, which solves 40 %, has to solve less for this effect
     assert power(equivalence(share(first & False, second & False, delta=0.1, say=SAY)), 0.0, draws=50) == 0
+
+
+def test_the_power_of_a_cost_does_not_count_the_cost_that_was_seen():
+    """At no cost, seeds differ at most as often as the reference fails and something else solves: twice 20 % here, not the 80 % seen."""
+    shared, own = np.arange(200) % 5 < 0, np.arange(200) % 5 < 4
+    found = equivalence(share(shared, own, delta=0.1, say=SAY), cost=True)
+    assert found.reading == "against" and (found.sample[:, 0] != found.sample[:, 1]).mean() == 0.8
+    for n in (200, 400):
+        expected = normal_power(0.1, 0.0, math.sqrt(0.4 / n))
+        assert power(found, 0.0, n=n, draws=400) == pytest.approx(expected, abs=0.06)
+    all_solved = equivalence(share(shared, own | True, delta=0.1, say=SAY), cost=True)
+    assert power(all_solved, 0.0, draws=20) == 1
 
 
 def test_the_power_of_superiority():

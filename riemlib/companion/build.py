@@ -36,6 +36,8 @@ from .provenance import ROOT, canonical, code_used, hashed
 PROFILES = ("full", "quick")
 CUSTOM = "custom"  #: the folder, and the profile in the stamps, of results for which a reader gave parameters
 FRONT = "figure_1.png"  #: the figure README.md opens with
+#: they train most, and the same networks in part. In this order, two at a time, the later ones read what the earlier ones kept
+FIRST = "03_ck_networks", "07_1_smoothness", "07_2_metric_balls", "04_2_data_manifold", "07_3_batch_size"
 LAST = "00_overview", "10_errata"  #: they show the ledger of the other notebooks, so they run after them
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  #: what a kernel's libraries read
 BAR = {"desc": "notebooks", "leave": False, "dynamic_ncols": True, "bar_format": "{desc} {n_fmt}/{total_fmt} |{bar}| {elapsed}{postfix}"}
@@ -52,6 +54,11 @@ def names(root: Path) -> list[str]:
     """The notebooks of a project, in order, those of the ledger last."""
     found = sorted(path.stem for path in (root / "notebooks").glob("*.py"))
     return sorted(found, key=LAST.__contains__)
+
+
+def in_turn(chosen: Iterable[str]) -> list[str]:
+    """Notebooks in the order in which a run starts them: those in `FIRST`, then the others as they are."""
+    return sorted(chosen, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
 
 
 def source(root: Path, name: str) -> NotebookNode:
@@ -329,7 +336,7 @@ def run(
     given = parameters.given(settings, {name: source(root, name) for name in chosen})
     build = (build or root / "build").resolve()
     folder = build / (CUSTOM if given else profile)
-    first, last = ([name for name in chosen if (name in LAST) == late] for late in (False, True))
+    first, last = ([name for name in in_turn(chosen) if (name in LAST) == late] for late in (False, True))
     todo, ahead = (due(root, folder, profile, part, given) for part in (first, last))
     left = remaining.Left({job.name: job.took_before() for job in (*todo, *ahead)}, jobs)
     if todo or ahead:
