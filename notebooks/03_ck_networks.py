@@ -13,7 +13,7 @@
 # ---
 
 # %% [markdown]
-# # 3 · Neural networks as $C^k$ differentiable coordinate transformations
+# # §3 Neural networks as $C^k$ differentiable coordinate transformations
 #
 # A plain layer replaces the coordinates of a point. A residual layer (He et al., 2016) adds a small step to them. Section 3 of the paper reads this step as a finite difference. With more and more layers the coordinates of a point then follow a differential equation in the layer $l$. (Chen et al., 2018, train such equations.)
 #
@@ -220,7 +220,7 @@ def local(errors):
 
 second, first_start = local(good), local(full)
 readings = (
-    "for Eq. 5 by the central first difference, "
+    "for Eq. 5 with the central first difference, "
     "for Eq. 6 by Eq. 4 with a first layer of half a step or the textbooks' start"
 )
 notebook.decide(
@@ -278,7 +278,7 @@ plt.show()
 
 # %% tags=["nbval-check-output"]
 every, as_printed = local(spacing), local(literal)
-rescaling = "at order 2 the momentum is multiplied by Δl(n)/Δl(n-1), which is lost where Δl is written for Δl(n)"
+rescaling = "where, at order 2, the momentum is multiplied by Δl(n)/Δl(n-1): it is lost where Δl is written for Δl(n)"
 notebook.decide(
     "partition-independence",
     rules.order_of(1, every, as_printed, when=rescaling, interval="range of local orders"),
@@ -331,7 +331,7 @@ plt.show()
 tanh, relu, unscaled = (group.reset_index() for _, group in found.groupby(["activation", "scaled"], sort=False))
 bad = pd.concat([tanh, unscaled])["apart"]
 last = shares[shares["depth"] == depths[-1]].set_index("network")["share"].to_dict()
-when = "f is positively homogeneous (ReLU) and the bias is scaled with the weights"
+when = "where f is positively homogeneous (ReLU) and the bias is scaled with the weights"
 notebook.decide(
     "implicit-step",
     rules.condition(int((relu["apart"] < 1e-10).sum()), len(relu), int((bad > 1e-3).sum()), len(bad), when=when),
@@ -407,8 +407,8 @@ plt.show()
 # %%
 def fall(d, first, last):
     """The logarithm of d(first, 2 first) over d(last, 2 last), paired by seed."""
-    say = [f"networks of {last} and {2 * last} layers end {{}} {way} apart than those of {first} and {2 * first}"
-           for way in ("less", "farther")]
+    say = [f"weights of networks of {last} and {2 * last} layers end {{}} {way} than of {first} and {2 * first}"
+           for way in ("closer together", "farther apart")]
     return contrasts.ratio(d[first], d[last], delta=np.log(2), say=tuple(say))
 
 
@@ -428,7 +428,7 @@ for start, each in falls.items():
 
 # %% tags=["nbval-check-output"]
 on_path, own = falls["one path"], closer["independent layers"]
-no_path = "trained from independent layers, d falls by less than a factor of 2"
+no_path = "the layers start independently of one another, and d(L, 2L) falls by less than a factor of 2"
 record = power.primary(on_path, updates=updates) | {
     "power at a factor of 4": power.power(on_path, 2 * on_path.delta),
     "secondary: independent layers": falls["independent layers"].plain,
@@ -441,7 +441,7 @@ record = power.primary(on_path, updates=updates) | {
 notebook.decide(
     "weights-regular",
     rules.given(specifications.decide(on_path), trained_seeds - own, trained_seeds, otherwise=no_path,
-                when="the networks of all depths start as samples of one path"),
+                when="where the networks of all depths start as samples of one path"),
     record,
     protocol=f"{trained_seeds} seeds, depths {trained_depths}, C¹ tanh, explicit step 1/L, 1000 points, batch 300, "
     f"{updates} Adam updates, readout fixed. A seed has the same path and the same minibatches at every depth.",
@@ -451,7 +451,7 @@ notebook.decide(
 least = (depths[-1] / depths[0]) ** 0.5
 settles = [shrunk[name] > least for name in fixed]
 fails = [shrunk[name] < least for name in independent]
-one_field = "W(l) and b(l) are one bounded field, the same at every depth and continuous for almost every l"
+one_field = "where W(l) and b(l) are one bounded field, the same at every depth and continuous for almost every l"
 notebook.decide(
     "limit-exists",
     rules.condition(sum(settles), len(settles), sum(fails) + trained_seeds - own, 2 + trained_seeds, when=one_field),
@@ -468,7 +468,7 @@ notebook.decide(
 # %% tags=["nbval-check-output"]
 orders = local(euler)
 wrong = {"another field": orders.pop("another field"), **{n: o for n, o in second.items() if "half a step" in n}}
-sampled = "the weights are samples of one path of bounded variation in l, and Δl stands outside f"
+sampled = "where the weights are samples of one path of bounded variation in l, and Δl stands outside f"
 meets = (
     "networks trained from independent layers approach no path, as far as d tells; "
     f"of those trained from one path {closer['one path']} of {trained_seeds} do"
@@ -517,7 +517,7 @@ success = pd.DataFrame(rows, columns=["width", "network", "share", "low", "high"
 def cost(width, reference, margin=0.1):
     """The share of seeds that sharing solves, less that of a reference at the same width."""
     solved = [np.where(np.isnan(e), np.nan, e == 0) for e in (error[width, "shared"], error[width, reference])]
-    return contrasts.share(*solved, delta=margin, say=("sharing solves {} more", "sharing solves {} fewer"))
+    return contrasts.share(*solved, delta=margin, say=("with shared weights {} more of the seeds reach 0.0 %", "with shared weights {} fewer of the seeds reach 0.0 %"))
 
 
 by_width = {f"spirals, width {width}": contrasts.equivalence(cost(width, "own weights"), cost=True) for width in widths}

@@ -316,7 +316,7 @@ plt.show()
 # %% tags=["nbval-check-output"]
 arms, found = quality["arms"], quality["found"]
 least_gap = rules.order_of_magnitude(float(gap.min()), up=False)
-when = "with three components, where neighbourhoods connect all points of an arm and no points of two"
+when = "with three components, where neighbourhoods connect all points of an arm and no points of different arms"
 notebook.decide(
     "lle-charts",
     rules.condition(int(found[arms].sum()), int(arms.sum()), int((~found[~arms]).sum()), int((~arms).sum()), when=when),
@@ -361,13 +361,13 @@ stride = max(1, points // 200)
 some = rl.Sample(sample.x[::stride], sample.label[::stride])
 pairs, graph = Pairs.of(some), PlaneGraph(some.x, side=31)
 learnt, rows = study.trained(plain), []
-for s in range(pair_seeds):
+for i, s in enumerate(learnt.seeds[:pair_seeds]):
     for state, net in (("untrained", plain.template().redraw(s)), ("trained", learnt.network(s))):
         net = net.double().to(device).requires_grad_(False)
         chords = pairs.chords(net.coordinates(some.x)[-1])
-        row = {"state": state, "seed": s, "value": matched_difference(pairs, chords), "solved": bool(learnt.solved[s])}
+        row = {"state": state, "seed": s, "value": matched_difference(pairs, chords), "solved": bool(learnt.solved[i])}
         row |= asdict(both := exchanged(pairs, chords, chords)) | {"shown": bool(both)}
-        if s < path_seeds:
+        if i < path_seeds:
             paths = graph.paths(net[:], pairs)
             row |= {"shown by path": bool(exchanged(pairs, chords, paths)), "by path": matched_difference(pairs, paths)}
         rows.append(row)
@@ -402,7 +402,7 @@ of_classes = {name: contrasts.superiority(v["trained"], v["untrained"], say=say)
 ratio = (2 ** effects.groupby("state")["value"].median()).to_dict()
 
 # %% tags=["nbval-check-output"]
-what = "pairs of one class drawn together and of two classes pulled apart, in a network at 0.0 % error,"
+what = "both kinds of pairs are found, among networks at 0.0 % error,"
 notebook.decide(
     "near-far",
     specifications.existence(int(at_zero["shown"].sum()), len(at_zero), what=what),

@@ -167,7 +167,7 @@ reached = pd.Series({name: int(values.sum()) for name, values in solved.items()}
 told = ", ".join(f"{name} {count}" for name, count in reached.items())
 notebook.decide(
     "all-zero-error",
-    existence(reached.min(), many, what=f"each kind reaches 0.0 % ({told}); the rarest, {reached.idxmin()},"),
+    existence(reached.min(), many, what=f"each kind has seeds that reach 0.0 % ({told}); the rarest, {reached.idxmin()},"),
     {
         f"seeds at 0.0 %, of {many}": reached.to_dict(),
         **{f"the same at {value:g} turns, of {seeds}": counts[value].to_dict() for value in turns},
@@ -329,11 +329,11 @@ plt.show()
 
 # %% tags=["nbval-check-output"]
 total = arms.groupby("network")[["cross", "told apart", "both"]].sum()
-at_risk = f"C1: of {total['cross']['C1']} networks whose arms cross {total['both']['C1']} tell them apart; C2"
+at_risk = f"C1: in {total['cross']['C1']} networks the arms cross, and {total['both']['C1']} of these tell them apart; C2"
 at = select(passing, network="C2", both=True, value=1.0)
 notebook.decide(
     "classes-pass",
-    existence(total["both"]["C2"], seeds, what=f"{at_risk}: the arms cross and are told apart in the end"),
+    existence(total["both"]["C2"], seeds, what=f"{at_risk}: the arms cross and are told apart at the output"),
     {
         f"C2, of {seeds}": total.loc["C2"].to_dict(),
         "C2: share of both": statistics.proportion(select(arms, network="C2")["both"]),

@@ -13,7 +13,7 @@
 # ---
 
 # %% [markdown]
-# # Appendix · The infinite product, and the definitions
+# # Appendix: the infinite product, and the definitions
 #
 # The paper leaves two things to an appendix that we could not find. One is a proof that the product of Eq. 12 converges as the layers become infinitely many. The other is the definitions of the bundles of section 5. Here is a proof of our own, with an explicit bound on the error, next to the numbers that it predicts. Each definition has an example that a computer can check.
 
