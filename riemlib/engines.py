@@ -28,7 +28,7 @@ from .networks import CkNetwork
 WIDTHS = (2, 4, 8, 16)  #: for which the loop is compiled; a width between two of them is filled up with zeros
 WIDEST = WIDTHS[-1]
 SMALL = 2**20  #: products that one thread sweeps before a second one pays
-LINE = 16  #: numbers to whose multiple a line is filled up: a whole line of the cache, in float32, two in float64
+CACHE_LINE = 64  #: bytes
 CHUNK = 0.1  #: seconds of computing between two looks at the keyboard and the progress bar
 #: Added to a seed, so that its minibatches are not drawn from the same numbers as its weights (the generator reads 32 bits)
 MINIBATCH_SEED_OFFSET = 2**31
@@ -272,15 +272,16 @@ def sweeps(net: CkNetwork, x: Tensor) -> bool:
 
 
 def lines(shape: tuple[int, ...], n: int, real: np.dtype) -> np.ndarray:
-    """Room for lines of n numbers, (*shape, more than n): each starts at a multiple of 64 bytes, and none at 4096 after another.
+    """Room for lines of n numbers, (*shape, n and a few more), each of an odd number of whole lines of the cache.
 
+    With an even number, many of them would share the same few places in the cache.
     By numpy, which asks for large pages: with small ones, handing out the memory takes as long as the sweep.
     """
-    apart = -(-n // LINE) * LINE
-    apart += LINE * (apart * real.itemsize % 4096 == 0)
+    whole = CACHE_LINE // real.itemsize
+    apart = (-(-n // whole) | 1) * whole
     size = math.prod(shape) * apart
-    room = np.empty(size + LINE, real)
-    start = -room.ctypes.data % 64 // real.itemsize
+    room = np.empty(size + whole, real)
+    start = -room.ctypes.data % CACHE_LINE // real.itemsize
     return room[start : start + size].reshape(*shape, apart)
 
 
