@@ -25,13 +25,14 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, models, overload, register_model
+from numba.extending import models, overload, register_model
 
 U = nb.uint64
 BLOCK = 64  # points
 LANES = 16  # partial sums of a gradient, side by side
 PAD = 16  # unused numbers between layers and between rows of P: at a distance of 4096 bytes they would share a place in the cache
 TANH, RELU, SIGMOID, SOFTPLUS = range(4)
+intrinsic: Any = nb.extending.intrinsic  # what it makes is called without the first argument
 
 #: Sums may not be reordered and NaN may not be assumed away: a seed that diverges has to be seen
 FLAGS = ("contract", "nsz", "arcp")
