@@ -302,14 +302,30 @@ def pull_back(C, u, apart, Z, T, slope, W, lines, A, l, width):
             if a != 0:
                 for i in range(size):
                     C[to + i] += a * C[source + i]
-    one, some, line = width[:1], width[:8], U(len(width) + 1)
-    for c in range(U(0), U(len(width)), U(len(some))):  # u_0 = A_00 u_0 + W^T Z, for some components at a time
-        for i in range(U(0), U(BLOCK), U(REGISTER) // U(C.itemsize)):
-            a, u_0 = spread(A, l * entries * (entries + U(1)), U(0), one), load(C, u + c * U(BLOCK) + i, U(BLOCK), some)
-            u_0 = products(u_0, a)
-            for r in range(U(len(width))):
-                u_0 = add_products(u_0, spread(W, w + r * line + c, U(1), some), load(Z, r * U(BLOCK) + i, U(0), one))
-            store(C, u + c * U(BLOCK) + i, U(BLOCK), U(0), one, u_0)
+    add_back(C, u, Z, W, w, A, l, width)
+
+
+@inlined
+def add_back(C, u, Z, W, w, A, l, width):
+    """u_0 = A_00 u_0 + W^T Z, for some components at a time."""
+    entries, line, D = U(A.shape[1]), U(len(width) + 1), U(len(width))
+    if len(width) == 2:  # two sums, which LLVM keeps by itself, and in better order
+        a = A[l, 0, 0]
+        for i in range(U(BLOCK)):
+            first, second = a * C[u + i], a * C[u + U(BLOCK) + i]
+            for r in range(D):
+                first += W[w + r * line] * Z[r * U(BLOCK) + i]
+                second += W[w + r * line + U(1)] * Z[r * U(BLOCK) + i]
+            C[u + i], C[u + U(BLOCK) + i] = first, second
+    else:
+        one, some = width[:1], width[:8]
+        for c in range(U(0), D, U(len(some))):
+            for i in range(U(0), U(BLOCK), U(REGISTER) // U(C.itemsize)):
+                a, u_0 = spread(A, l * entries * (entries + U(1)), U(0), one), load(C, u + c * U(BLOCK) + i, U(BLOCK), some)
+                u_0 = products(u_0, a)
+                for r in range(D):
+                    u_0 = add_products(u_0, spread(W, w + r * line + c, U(1), some), load(Z, r * U(BLOCK) + i, U(0), one))
+                store(C, u + c * U(BLOCK) + i, U(BLOCK), U(0), one, u_0)
 
 
 @inlined

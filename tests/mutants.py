@@ -193,6 +193,12 @@ MUTANTS = {
         "spread(W, w + c * line + r, line, some)",
         "engines",
     ),
+    "W for its transpose at width 2": (
+        "_fused",
+        "first += W[w + r * line] * Z[r * U(BLOCK) + i]\n                second += W[w + r * line + U(1)]",
+        "first += W[w + r] * Z[r * U(BLOCK) + i]\n                second += W[w + line + r]",
+        "engines",
+    ),
     "the remainder of a block left out": (
         "_fused",
         "for first in range(0, B, BLOCK):",
