@@ -19,20 +19,139 @@ compiles once for a width and a dtype, and keeps the result on disk.
 import math
 from typing import Any
 
+import llvmlite.binding
 import numba as nb
 import numpy as np
+from llvmlite import ir
 from numba import types
-from numba.extending import overload
+from numba.core import cgutils
+from numba.extending import models, overload, register_model
 
 U = nb.uint64
 BLOCK = 64  # points
 LANES = 16  # partial sums of a gradient, side by side
 PAD = 16  # unused numbers between layers and between rows of P: at a distance of 4096 bytes they would share a place in the cache
 TANH, RELU, SIGMOID, SOFTPLUS = range(4)
+intrinsic: Any = nb.extending.intrinsic  # what it makes is called without the first argument
 
 #: Sums may not be reordered and NaN may not be assumed away: a seed that diverges has to be seen
-options: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}}
+FLAGS = ("contract", "nsz", "arcp")
+options: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {*FLAGS}}
 compiled, inlined = nb.njit(**options), nb.njit(forceinline=True, **options)
+
+
+# Products of matrices, of several points at once and several entries at a time. LLVM finds the points by itself in a simple loop, but not
+# in one that keeps many sums. So the numbers of neighbouring points are held in a register of the machine, and a tile of registers is
+# multiplied with another, number by number: what is read once serves several products. Tiles and their sums are tuples.
+
+
+def register_size() -> int:
+    """Bytes of a register: those of AVX-512, of AVX, or 16."""
+    try:
+        features = llvmlite.binding.get_host_cpu_features()
+    except RuntimeError:  # on some machines LLVM can't tell
+        return 16
+    return 64 if features.get("avx512f") else 32 if features.get("avx") else 16
+
+
+REGISTER = register_size()
+TILE = 2 if REGISTER == 32 else 4  # lines of a tile: AVX has half as many registers as the others
+
+
+class Register(types.Type):
+    """Neighbouring numbers, of the size of a register."""
+
+    def __init__(self, real):
+        self.real, self.count = real, REGISTER * 8 // real.bitwidth
+        super().__init__(name=f"Register({real} x {self.count})")
+
+
+@register_model(Register)
+class RegisterModel(models.PrimitiveModel):
+    """A register for LLVM: a vector."""
+
+    def __init__(self, manager, register):
+        super().__init__(manager, register, ir.VectorType(manager[register.real].get_value_type(), register.count))
+
+
+def places(context, builder, array, value, at, steps):
+    """Pointers to the places `at`, and the steps after it, of an array, its elements one after the other."""
+    data = context.make_array(array)(context, builder, value).data
+    return [builder.gep(data, [builder.add(at, step)]) for step in steps]
+
+
+def multiples(builder, step, count):
+    """0, step, 2 step, ..."""
+    return [builder.mul(step, ir.Constant(step.type, i)) for i in range(count)]
+
+
+@intrinsic
+def load(typing, array, at, step, tile):
+    """The registers at `at`, `at + step`, ... of an array, as many as the tuple `tile` is long."""
+
+    def code(context, builder, signature, values):
+        value, at, step, _ = values
+        kind = context.get_value_type(Register(array.dtype)).as_pointer()
+        pointers = places(context, builder, array, value, at, multiples(builder, step, len(tile)))
+        found = [builder.load(builder.bitcast(each, kind), align=array.dtype.bitwidth // 8) for each in pointers]
+        return cgutils.pack_array(builder, found)
+
+    return types.UniTuple(Register(array.dtype), len(tile))(array, at, step, tile), code
+
+
+@intrinsic
+def spread(typing, array, at, step, tile):
+    """Registers, each full of one number: that at `at`, at `at + step`, ... of an array."""
+
+    def code(context, builder, signature, values):
+        value, at, step, _ = values
+        kind, whole = context.get_value_type(Register(array.dtype)), ir.IntType(32)
+        nothing, zeros = ir.Constant(kind, ir.Undefined), ir.Constant(ir.VectorType(whole, kind.count), [0] * kind.count)
+        pointers = places(context, builder, array, value, at, multiples(builder, step, len(tile)))
+        firsts = [builder.insert_element(nothing, builder.load(each), whole(0)) for each in pointers]
+        return cgutils.pack_array(builder, [builder.shuffle_vector(first, nothing, zeros) for first in firsts])
+
+    return types.UniTuple(Register(array.dtype), len(tile))(array, at, step, tile), code
+
+
+def multiplied(builder, x, y):
+    """x_i y_j, line by line."""
+    x, y = (cgutils.unpack_tuple(builder, tile) for tile in (x, y))
+    return [builder.fmul(a, b, flags=FLAGS) for a in x for b in y]
+
+
+@intrinsic
+def products(typing, x, y):
+    """x_i y_j of two tiles, line by line."""
+    return types.UniTuple(x.dtype, len(x) * len(y))(x, y), lambda context, builder, signature, values: cgutils.pack_array(
+        builder, multiplied(builder, *values)
+    )
+
+
+@intrinsic
+def add_products(typing, sums, x, y):
+    """The sums, and x_i y_j of two tiles added to them."""
+
+    def code(context, builder, signature, values):
+        pairs = zip(cgutils.unpack_tuple(builder, values[0]), multiplied(builder, *values[1:]), strict=True)
+        return cgutils.pack_array(builder, [builder.fadd(total, product, flags=FLAGS) for total, product in pairs])
+
+    return sums(sums, x, y), code
+
+
+@intrinsic
+def store(typing, array, at, down, across, tile, sums):
+    """Sums of products x_i y_j, into an array at `at + i down + j across`; `tile` is as long as y."""
+
+    def code(context, builder, signature, values):
+        value, at, down, across, _, each = values
+        lines, columns = (multiples(builder, down, len(sums) // len(tile)), multiples(builder, across, len(tile)))
+        pointers = places(context, builder, array, value, at, [builder.add(a, b) for a in lines for b in columns])
+        for register, pointer in zip(cgutils.unpack_tuple(builder, each), pointers, strict=True):
+            builder.store(register, builder.bitcast(pointer, register.type.as_pointer()), align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, at, down, across, tile, sums), code
 
 
 # The exponential, from which all four activations and the softmax are made, for float32 and float64.
@@ -183,14 +302,30 @@ def pull_back(C, u, apart, Z, T, slope, W, lines, A, l, width):
             if a != 0:
                 for i in range(size):
                     C[to + i] += a * C[source + i]
-    a = A[l, 0, 0]
-    for c in range(U(0), U(len(width)), U(2)):  # u_0 = A_00 u_0 + W^T Z, for two components at a time
+    add_back(C, u, Z, W, w, A, l, width)
+
+
+@inlined
+def add_back(C, u, Z, W, w, A, l, width):
+    """u_0 = A_00 u_0 + W^T Z, for some components at a time."""
+    entries, line, D = U(A.shape[1]), U(len(width) + 1), U(len(width))
+    if len(width) == 2:  # two sums, which LLVM keeps by itself, and in better order
+        a = A[l, 0, 0]
         for i in range(U(BLOCK)):
-            one, two = a * C[u + c * U(BLOCK) + i], a * C[u + (c + U(1)) * U(BLOCK) + i]
-            for r in range(U(len(width))):
-                one += W[w + r * U(len(width) + 1) + c] * Z[r * U(BLOCK) + i]
-                two += W[w + r * U(len(width) + 1) + c + U(1)] * Z[r * U(BLOCK) + i]
-            C[u + c * U(BLOCK) + i], C[u + (c + U(1)) * U(BLOCK) + i] = one, two
+            first, second = a * C[u + i], a * C[u + U(BLOCK) + i]
+            for r in range(D):
+                first += W[w + r * line] * Z[r * U(BLOCK) + i]
+                second += W[w + r * line + U(1)] * Z[r * U(BLOCK) + i]
+            C[u + i], C[u + U(BLOCK) + i] = first, second
+    else:
+        one, some = width[:1], width[:8]
+        for c in range(U(0), D, U(len(some))):
+            for i in range(U(0), U(BLOCK), U(REGISTER) // U(C.itemsize)):
+                a, u_0 = spread(A, l * entries * (entries + U(1)), U(0), one), load(C, u + c * U(BLOCK) + i, U(BLOCK), some)
+                u_0 = products(u_0, a)
+                for r in range(D):
+                    u_0 = add_products(u_0, spread(W, w + r * line + c, U(1), some), load(Z, r * U(BLOCK) + i, U(0), one))
+                store(C, u + c * U(BLOCK) + i, U(BLOCK), U(0), one, u_0)
 
 
 @inlined
@@ -414,6 +549,14 @@ def train(flat, moments, minibatches, points, network, rates, done, momentum, lo
 # The metric.
 
 
+@inlined
+def aligned(size, real):
+    """Zeros, from a multiple of the size of a register on: one that lies in two lines of the cache takes twice as long."""
+    room = np.zeros(size + REGISTER, real)
+    start = (REGISTER - room.ctypes.data % REGISTER) // room.itemsize
+    return room[start : start + size]
+
+
 @compiled
 def sweep(first, dim, W, lines, lowest, A, kind, number, width, x, P, g, start, stop):
     """Coordinates, pushforwards and metrics at every layer, for the points `start` to `stop`, which is at least `BLOCK`.
@@ -424,12 +567,8 @@ def sweep(first, dim, W, lines, lowest, A, kind, number, width, x, P, g, start, 
     """
     L, entries, D, size, real = A.shape[0], A.shape[1], len(width), A.shape[1] * len(width) * BLOCK, first.dtype
     layer, row = size + D * BLOCK + PAD, D * BLOCK + PAD
-    T, F, Z, C = (
-        np.zeros((L + 1) * layer, real),
-        np.zeros(D * BLOCK, real),
-        np.zeros(max(D, 4) * BLOCK, real),
-        np.zeros(entries * D * row, real),
-    )
+    T, F = aligned((L + 1) * layer, real), aligned(D * BLOCK, real)
+    Z, C = aligned(D * BLOCK, real), aligned(entries * D * row, real)
     for block in range(start, stop, BLOCK):
         at = min(block, stop - BLOCK)
         for c in range(first.shape[1]):
@@ -454,33 +593,25 @@ def sweep(first, dim, W, lines, lowest, A, kind, number, width, x, P, g, start, 
                             for i in range(U(BLOCK)):
                                 P[U(l - lowest), U(r), U(e * D + c), U(at) + i] = C[U((e * D + r) * row + c * BLOCK) + i]
             if len(g):
-                gram(C, Z, g, l, at, width)
+                gram(C, g, l, at, width)
 
 
 @compiled
-def gram(C, Z, g, l, at, width):
+def gram(C, g, l, at, width):
     """g = P^T P for a block, from P in C: its entries, in each of them its rows, in each of these its components (Eq. 10).
 
-    Four products at a time, for what is read twice is read once. Z takes them first: with g among its arrays the compiler would take the
-    points of the inner loop one by one.
+    A tile of g on or below the diagonal, and its mirror image.
     """
-    l, at, D = U(l), U(at), U(len(width))
-    for a in range(U(0), U(g.shape[1]), U(2)):
-        first = a // D * D * U(len(width) * BLOCK + PAD) + a % D * U(BLOCK)
-        for c in range(U(0), a + U(1), U(2)):
-            second = c // D * D * U(len(width) * BLOCK + PAD) + c % D * U(BLOCK)
-            for i in range(U(BLOCK)):
-                p, q, r, s = C[first + i], C[first + U(BLOCK) + i], C[second + i], C[second + U(BLOCK) + i]
-                pr, ps, qr, qs = p * r, p * s, q * r, q * s
-                for k in range(U(1), U(len(width))):
-                    o = k * U(len(width) * BLOCK + PAD) + i
-                    p, q, r, s = C[first + o], C[first + U(BLOCK) + o], C[second + o], C[second + U(BLOCK) + o]
-                    pr, ps, qr, qs = pr + p * r, ps + p * s, qr + q * r, qs + q * s
-                Z[i], Z[U(BLOCK) + i], Z[U(2 * BLOCK) + i], Z[U(3 * BLOCK) + i] = pr, ps, qr, qs
-            for j in range(U(4)):
-                row, column = a + j // U(2), c + j % U(2)
-                for i in range(U(BLOCK)):
-                    g[l, row, column, at + i] = Z[j * U(BLOCK) + i]
+    l, at, D, total, n, row = U(l), U(at), U(len(width)), U(g.shape[1]), U(g.shape[3]), U(len(width) * BLOCK + PAD)
+    tile = width[:TILE]
+    for i in range(U(0), U(BLOCK), U(REGISTER) // U(C.itemsize)):
+        for a in range(U(0), total, U(len(tile))):
+            first = a // D * D * row + a % D * U(BLOCK) + i
+            for c in range(U(0), a + U(1), U(len(tile))):
+                second = c // D * D * row + c % D * U(BLOCK) + i
+                sums = products(load(C, first, U(BLOCK), tile), load(C, second, U(BLOCK), tile))
+                for k in range(U(1), U(len(width))):  # g_ac = sum_k P_ka P_kc
+                    sums = add_products(sums, load(C, first + k * row, U(BLOCK), tile), load(C, second + k * row, U(BLOCK), tile))
+                store(g, ((l * total + a) * total + c) * n + at + i, total * n, n, tile, sums)
                 if a != c:
-                    for i in range(U(BLOCK)):
-                        g[l, column, row, at + i] = Z[j * U(BLOCK) + i]
+                    store(g, ((l * total + c) * total + a) * n + at + i, n, total * n, tile, sums)

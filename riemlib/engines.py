@@ -28,6 +28,7 @@ from .networks import CkNetwork
 WIDTHS = (2, 4, 8, 16)  #: for which the loop is compiled; a width between two of them is filled up with zeros
 WIDEST = WIDTHS[-1]
 SMALL = 2**20  #: products that one thread sweeps before a second one pays
+CACHE_LINE = 64  #: bytes
 CHUNK = 0.1  #: seconds of computing between two looks at the keyboard and the progress bar
 #: Added to a seed, so that its minibatches are not drawn from the same numbers as its weights (the generator reads 32 bits)
 MINIBATCH_SEED_OFFSET = 2**31
@@ -71,26 +72,14 @@ def chosen(engine: str, net: CkNetwork, x: Tensor, compile: bool) -> str:
 
 
 class Tables:
-    """A network as the arrays that the loop reads: the place of each weight in a row of all parameters, stencils, activation, width.
+    """A network as the arrays that the loop reads: weights, stencils, activation, width.
 
-    The loop wants full lines: D weights and a bias, D being the largest width or the next of `WIDTHS`. `where` says for each number of each
-    line of each layer, and of the readout where there is one, which parameter it is; -1 stands for none.
+    The loop wants full lines: D weights and a bias, D being the largest width or the next of `WIDTHS`.
     """
 
     def __init__(self, net: CkNetwork, dtype: torch.dtype):
-        D, at, first = next(width for width in WIDTHS if width >= max(net.widths)), 0, {}
-        for parameter in net.parameters():  # layers may share them
-            first[id(parameter)], at = at, at + parameter.numel()
-        layers = list(zip(net.weights, net.biases, strict=True))
-        self.dim, self.classes, lines = net.widths[-1], 0, D
-        if isinstance(net.readout, torch.nn.Linear):
-            layers.append((net.readout.weight, net.readout.bias))
-            self.classes, lines = net.readout.out_features, max(D, net.readout.out_features)
-        where = np.full((len(layers), lines, D + 1), -1)
-        for table, (W, b) in zip(where, layers, strict=True):
-            table[: W.shape[0], : W.shape[1]] = first[id(W)] + np.arange(W.numel()).reshape(W.shape)
-            table[: len(b), D] = first[id(b)] + np.arange(len(b))
-        self.where, self.lines, self.entries = where.ravel(), lines, max(net.entries)
+        D = next(width for width in WIDTHS if width >= max(net.widths))
+        self.net, self.dim, self.entries = net, net.widths[-1], max(net.entries)
         self.stencils = np.zeros((len(net.stencils), self.entries, self.entries + 1), str(dtype).removeprefix("torch."))
         for A, stencil in zip(self.stencils, net.stencils, strict=True):
             for line, given in zip(A, stencil, strict=False):
@@ -99,6 +88,30 @@ class Tables:
         terms, shift = PRECISIONS[dtype]
         self.number = ((0,) * terms, self.stencils.dtype.type(shift))
         self.width = (0,) * D
+
+    @property
+    def weights(self) -> np.ndarray:
+        """The lines of every layer, filled up with zeros."""
+        D = len(self.width)
+        lines = np.zeros((len(self.stencils), D, D + 1), self.stencils.dtype)
+        for table, W, b in zip(lines, self.net.weights, self.net.biases, strict=True):
+            table[: W.shape[0], : W.shape[1]], table[: len(b), D] = W.detach().numpy(), b.detach().numpy()
+        return lines.ravel()
+
+    def where(self) -> np.ndarray:
+        """For each number of each line of each layer and of the readout: which parameter of the network it is; -1 stands for none.
+
+        Every layer has as many lines as the readout, where that has more than D.
+        """
+        D, at, first, readout = len(self.width), 0, {}, self.net.readout
+        for parameter in self.net.parameters():  # layers may share them
+            first[id(parameter)], at = at, at + parameter.numel()
+        layers = [*zip(self.net.weights, self.net.biases, strict=True), (readout.weight, readout.bias)]
+        where = np.full((len(layers), max(D, readout.out_features), D + 1), -1)
+        for table, (W, b) in zip(where, layers, strict=True):
+            table[: W.shape[0], : W.shape[1]] = first[id(W)] + np.arange(W.numel()).reshape(W.shape)
+            table[: len(b), D] = first[id(b)] + np.arange(len(b))
+        return where.ravel()
 
     @property
     def arguments(self) -> tuple:
@@ -223,6 +236,7 @@ class _Part:
 
     def __init__(self, descent: Descent, tables: Tables, flat: Tensor, part: slice):
         self.descent, self.tables, self.flat = descent, tables, flat[part].numpy()
+        self.where, self.classes = tables.where(), tables.net.readout.out_features
         self.points = descent.x.contiguous().numpy(), descent.label.contiguous().numpy()
         seeds, n = descent.seeds[part], descent.x.shape[1]
         self.moments = np.zeros((len(seeds), 2, flat.shape[1]), self.flat.dtype)
@@ -236,7 +250,7 @@ class _Part:
         d, t, loss = self.descent, self.tables, np.empty((len(self.flat), count))
         rates, momentum = np.array(d.rates[done : done + count], dtype=np.float64), -1.0 if d.momentum is None else d.momentum
         drawing = self.generators, self.orders, self.used, d.batch_size
-        network = t.where, t.dim, t.classes, *t.arguments
+        network = self.where, t.dim, self.classes, *t.arguments
         kernel().train(self.flat, self.moments, drawing, self.points, network, rates, done, momentum, loss)
         return loss
 
@@ -257,6 +271,20 @@ def sweeps(net: CkNetwork, x: Tensor) -> bool:
     return unpack_dual(x).tangent is None and x.dtype == net.weights[0].dtype and serves(net, x.dtype, net.weights[0].device)
 
 
+def lines(shape: tuple[int, ...], n: int, real: np.dtype) -> np.ndarray:
+    """Room for lines of n numbers, (*shape, n and a few more), each of an odd number of whole lines of the cache.
+
+    With an even number, many of them would share the same few places in the cache.
+    By numpy, which asks for large pages: with small ones, handing out the memory takes as long as the sweep.
+    """
+    whole = CACHE_LINE // real.itemsize
+    apart = (-(-n // whole) | 1) * whole
+    size = math.prod(shape) * apart
+    room = np.empty(size + whole, real)
+    start = -room.ctypes.data % CACHE_LINE // real.itemsize
+    return room[start : start + size].reshape(*shape, apart)
+
+
 def sweep(net: CkNetwork, first: Tensor, want: tuple[str, ...], lowest: int = 0) -> dict[str, list[Tensor]]:
     """Of the points `first`, the state at layer 0 (n, s_0): what `want` names of x, P and g at every layer, points first.
 
@@ -264,22 +292,20 @@ def sweep(net: CkNetwork, first: Tensor, want: tuple[str, ...], lowest: int = 0)
     points.
     """
     t, n, block = Tables(net, first.dtype), first.shape[0], kernel().BLOCK
-    D, L, entries, padded = len(t.width), len(net.weights), t.entries, max(n, block)
+    D, L, entries, rows = len(t.width), len(net.weights), t.entries, max(n, block)
     total, real = entries * D, t.stencils.dtype
     state = np.ascontiguousarray(first.detach().numpy())
     if n < block:
         state = np.concatenate([state, np.zeros((block - n, state.shape[1]), real)])
-    flat = torch.cat([parameter.detach().flatten() for parameter in net.parameters()]).numpy()
-    W, layers = np.where(t.where < 0, 0, flat[t.where]).astype(real), range(lowest, L + 1 if lowest == 0 else lowest + 1)
-    shapes = {"x": (L + 1, D, padded), "P": (len(layers), D, total, padded), "g": (L + 1, total, total, padded)}
-    # By numpy, which asks for large pages: with small ones, handing out the memory takes as long as the sweep.
-    arrays = [np.empty(shape if name in want else (0, *shape[1:]), real) for name, shape in shapes.items()]
-    blocks, out = -(-padded // block), dict(zip(shapes, map(torch.from_numpy, arrays), strict=True))
-    threads = max(1, min(torch.get_num_threads(), blocks, padded * L * (D**3 + 50 * D) // SMALL))
-    ends = [*(blocks * i // threads * block for i in range(threads)), padded]
+    W, layers = t.weights, range(lowest, L + 1 if lowest == 0 else lowest + 1)
+    shapes = {"x": (L + 1, D), "P": (len(layers), D, total), "g": (L + 1, total, total)}
+    arrays = [lines(shape if name in want else (0, *shape[1:]), rows, real) for name, shape in shapes.items()]
+    blocks, out = -(-rows // block), dict(zip(shapes, (torch.from_numpy(array)[..., :n] for array in arrays), strict=True))
+    threads = max(1, min(torch.get_num_threads(), blocks, rows * L * (D**3 + 50 * D) // SMALL))
+    ends = [*(blocks * i // threads * block for i in range(threads)), rows]
 
     def some(span: tuple[int, int]) -> None:
-        kernel().sweep(state, net.widths[0], W, t.lines, lowest, *t.arguments, *arrays, *span)
+        kernel().sweep(state, net.widths[0], W, D, lowest, *t.arguments, *arrays, *span)
 
     spans = list(pairwise(ends))
     others = helpers(threads - 1).map(some, spans[1:]) if threads > 1 else ()
@@ -287,8 +313,8 @@ def sweep(net: CkNetwork, first: Tensor, want: tuple[str, ...], lowest: int = 0)
     list(others)
 
     def cut(name: str, array: Tensor, l: int) -> Tensor:
-        """Without the zeros that fill up widths, entries and points."""
-        e, d, array = net.entries[l], net.widths[l], array if n == padded else array[..., :n]
+        """Without what fills up widths and entries."""
+        e, d = net.entries[l], net.widths[l]
         if (e, d) == (entries, D) and net.widths[-1] == D:  # there are none
             return array.movedim(-1, 0)
         if name == "x":

@@ -34,7 +34,7 @@ def forward_pass(net: CkNetwork, x: Float[Tensor, "points _"], *, differentiable
     states, slopes = [checks.network(net).first_state(x)], []
     for W, b, stencil in zip(net.weights, net.biases, net.stencils, strict=True):
         z = affine(W, states[-1][0], b) if differentiable else affine(W.detach(), states[-1][0], b.detach())
-        f, slope = jvp(net.activation, (z,), (torch.ones_like(z),))
+        f, slope = jvp(net.activation, (z,), (torch.ones_like(z),))[:2]
         slopes.append(slope)
         states.append(advance(states[-1], f, stencil))
     return states, slopes
@@ -49,10 +49,10 @@ def pull_back(covectors: Tensor, W: Tensor, slope: Tensor, stencil: list[list[fl
         slope = slope.mT.contiguous().mT
     through = combine(B, entries) * slope
     through = (through.movedim(-1, 0) @ W).movedim(0, -1) if large else torch.bmm(W.mT.expand(len(covectors), -1, -1), through)
-    blocks[0] = through if blocks[0] is None else through.add_(blocks[0])
+    first = through if blocks[0] is None else through.add_(blocks[0])
     if len(blocks) == 1:  # no copy where the state is x alone
-        return blocks[0][:, None]
-    return torch.stack([torch.zeros_like(through) if block is None else block for block in blocks], 1)
+        return first[:, None]
+    return torch.stack([first, *(torch.zeros_like(first) if block is None else block for block in blocks[1:])], 1)
 
 
 def backward_sweep(

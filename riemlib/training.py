@@ -4,6 +4,7 @@ import copy
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float
@@ -16,6 +17,14 @@ from .networks import CkNetwork, affine, evolve
 
 class TrainingResult:
     """Results for each seed: `seeds`, `error` (the share of all points that are misclassified, NaN where diverged) and `late_loss`."""
+
+    seeds: tuple[int, ...]
+    error: Float[Tensor, " seeds"]
+
+    if TYPE_CHECKING:  # a field where it is kept, computed where the losses are
+
+        @property
+        def late_loss(self) -> Float[Tensor, " seeds"]: ...
 
     @property
     def diverged(self) -> tuple[int, ...]:

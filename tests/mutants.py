@@ -189,8 +189,14 @@ MUTANTS = {
     "the slope of a difference dropped": ("_fused", "Z[i] += b * C[source + i] * T[slope + i]", "Z[i] += b * C[source + i]", "engines"),
     "W for its transpose": (
         "_fused",
-        "W[w + r * U(len(width) + 1) + c] * Z",
-        "W[w + c * U(len(width) + 1) + r] * Z",
+        "spread(W, w + r * line + c, U(1), some)",
+        "spread(W, w + c * line + r, line, some)",
+        "engines",
+    ),
+    "W for its transpose at width 2": (
+        "_fused",
+        "first += W[w + r * line] * Z[r * U(BLOCK) + i]\n                second += W[w + r * line + U(1)]",
+        "first += W[w + r] * Z[r * U(BLOCK) + i]\n                second += W[w + line + r]",
         "engines",
     ),
     "the remainder of a block left out": (
@@ -211,7 +217,9 @@ MUTANTS = {
         "gradient[where[q]] = sum_of(G, q * LANES)",
         "engines",
     ),
-    "g of the wrong layer": ("_fused", "gram(C, Z, g, l, at, width)\n\n", "gram(C, Z, g, L - l, at, width)\n\n", "engines"),
+    "g of the wrong layer": ("_fused", "gram(C, g, l, at, width)\n\n", "gram(C, g, L - l, at, width)\n\n", "engines"),
+    "no mirror image of g": ("_fused", "                if a != c:\n", "                if False:\n", "engines"),
+    "a row of P left out": ("_fused", "for k in range(U(1), U(len(width))):", "for k in range(U(2), U(len(width))):", "engines"),
     "the last points left out": (
         "_fused",
         "at = min(block, stop - BLOCK)",

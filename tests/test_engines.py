@@ -298,6 +298,26 @@ def test_the_metric_of_the_loop_is_that_of_automatic_differentiation(case):
         assert error(found["g"], metrics(net, x)) < EXACT
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize(("width", "order"), [(5, 2), (8, [1, 2, 1]), (16, 1), (16, 2)])
+def test_wide_networks_have_the_same_metric(width, order, dtype):
+    """With tiles of several lines, below the diagonal and on it, and their mirror images."""
+    net, x = network(widths=[width] * 4, order=order, step=0.3), points(100, width)
+    found = engines.sweep(net.to(dtype), x.to(dtype), ("P", "g"))
+    net, tolerance = net.double(), EXACT if dtype == torch.float64 else 1e-4
+    assert error(found["P"], pushforwards(net, x)) < tolerance
+    assert error(found["g"], metrics(net, x)) < tolerance
+    assert all(torch.equal(g, g.mT) for g in found["g"])
+
+
+@pytest.mark.parametrize(("dtype", "whole"), [(np.float32, 16), (np.float64, 8)])
+def test_lines_start_at_lines_of_the_cache_an_odd_number_apart(dtype, whole):
+    for n in (64, 65, 960, 1000):
+        room = engines.lines((3, 2), n, np.dtype(dtype))
+        assert room.ctypes.data % 64 == 0 and room.shape[:2] == (3, 2) and n <= room.shape[2] < n + 2 * whole
+        assert room.shape[2] % whole == 0 and room.shape[2] // whole % 2 == 1
+
+
 def test_the_metric_of_a_part_of_a_network_starts_at_its_state():
     net = network(widths=[2] * 6, order=2, step=0.6)
     state = net.states(points(70, 2))[2].detach()

@@ -13,6 +13,7 @@ from functools import cached_property
 from importlib import import_module
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -102,7 +103,7 @@ class Condition:
     def template(self) -> CkNetwork:
         """A network of this condition, to be filled with weights. It tells apart the classes of the training points, two at least."""
         classes = max(2, 1 + int(self.sample().label.max()))
-        kind = {"order": self.order, "step": self.step, "shared": self.shared, "classes": classes}
+        kind: dict[str, Any] = {"order": self.order, "step": self.step, "shared": self.shared, "classes": classes}
         return CkNetwork([self.width] * (self.depth + 1), **kind, seed=0, dtype=torch.float32, device="cpu")
 
 
@@ -116,8 +117,8 @@ def _dotted(function: Callable) -> str:
     return f"{module}.{name}"
 
 
-def _source(name: str) -> Callable[..., Sample | tuple] | None:
-    """The function that data of this name come from: that of `DATA`, or that of a module. None where there is none."""
+def _source(name: Any) -> Callable[..., Sample | tuple] | None:
+    """The function that data of this name (a str) come from: that of `DATA`, or that of a module. None where there is none."""
     module, _, function = name.rpartition(".")
     if name in DATA or not module:
         return DATA.get(name)
@@ -433,7 +434,7 @@ def study(
     made = {condition: _data(condition, measures) for condition in conditions}
     shards = [seeds[i : i + SHARD] for i in range(0, len(seeds), SHARD)]
     cells = [(condition, shard, str(device)) for condition in conditions for shard in shards]
-    how = {"folder": folder, "workers": workers, "scheduler": scheduler, "progress": progress}
+    how: dict[str, Any] = {"folder": folder, "workers": workers, "scheduler": scheduler, "progress": progress}
     here = how if str(device) == "cpu" else how | {"workers": 1, "scheduler": ""}
     tasks = [Task(train, (*cell, *digest), made_by=(source,)) for cell in cells for source, digest in [made[cell[0]]]]
     trained = dict(zip(cells, compute(tasks, **here), strict=True))
@@ -453,7 +454,7 @@ def study(
     return StudyResult(results, measured, measures)
 
 
-def _data(condition: Condition, measures: Sequence[str]) -> tuple[Callable, list[str]]:
+def _data(condition: Condition, measures: Sequence[str]) -> tuple[Any, list[str]]:
     """The function that gives the data, and for own data a digest of the training points: the function may read a file that changes.
 
     Errors: ValueError for a measure that the data do not have.
