@@ -351,7 +351,7 @@ for name, order in (("C0", 0), ("C1", 1)):
 exceptions = int(((error > 1e-6) | ~signs).sum()) + int((~merged).sum())  # a control that fails counts, too
 notebook.decide(
     "c0-tanh-injective",
-    rules.universal(exceptions, len(W), shown="layers with det W ≠ 0 are inverted, and layers with det W = 0 send two points to one"),
+    rules.universal(exceptions, len(W), shown="det W ≠ 0: layers are inverted; det W = 0: they send two points to one"),
     {
         "plain layers inverted": [int(((error <= 1e-6) & signs).sum()), len(W)],
         "singular W: layers that merge two points (control)": [int(merged.sum()), len(singular)],

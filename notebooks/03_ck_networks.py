@@ -225,7 +225,7 @@ readings = (
 )
 notebook.decide(
     "central-second-order",
-    rules.order_of(2, second, first_start, when=readings, interval="range of local orders"),
+    rules.order_of(2, second, first_start, when=readings),
     {"local order at the finest steps, and its range": second, "Eq. 4 with a full first layer": first_start},
     protocol="Weights on a random smooth path. Error of x^(L) against torchdiffeq's dopri5 (tolerance 1e-10), depths "
     "doubling. Range: the last local order, and twice the larger of its last two changes to either side.",
@@ -281,7 +281,7 @@ every, as_printed = local(spacing), local(literal)
 rescaling = "where, at order 2, the momentum is multiplied by Δl(n)/Δl(n-1): it is lost where Δl is written for Δl(n)"
 notebook.decide(
     "partition-independence",
-    rules.order_of(1, every, as_printed, when=rescaling, interval="range of local orders"),
+    rules.order_of(1, every, as_printed, when=rescaling),
     {
         "local order, and its range": every,
         "Eq. 4 as printed": as_printed,
@@ -475,7 +475,7 @@ meets = (
 )
 notebook.decide(
     "residual-is-euler",
-    rules.given(rules.order_of(1, orders, wrong, interval="range of local orders"), trained_seeds - own, trained_seeds,
+    rules.given(rules.order_of(1, orders, wrong), trained_seeds - own, trained_seeds,
                 when=sampled, otherwise=meets),
     {
         "local order, and its range, in each case": orders | wrong,
@@ -517,7 +517,8 @@ success = pd.DataFrame(rows, columns=["width", "network", "share", "low", "high"
 def cost(width, reference, margin=0.1):
     """The share of seeds that sharing solves, less that of a reference at the same width."""
     solved = [np.where(np.isnan(e), np.nan, e == 0) for e in (error[width, "shared"], error[width, reference])]
-    return contrasts.share(*solved, delta=margin, say=("with shared weights {} more of the seeds reach 0.0 %", "with shared weights {} fewer of the seeds reach 0.0 %"))
+    say = [f"with shared weights {{}} {way} of the seeds reach 0.0 %" for way in ("more", "fewer")]
+    return contrasts.share(*solved, delta=margin, say=say)
 
 
 by_width = {f"spirals, width {width}": contrasts.equivalence(cost(width, "own weights"), cost=True) for width in widths}

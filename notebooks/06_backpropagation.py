@@ -370,11 +370,10 @@ right = {name: order for name, order in of_product.items() if name not in wrong}
 without = {"ReLU at a kink": limits.local_order([1 / L for L in depths], kink)}
 when = "where W and b are bounded and Riemann-integrable in l (Lipschitz or of bounded variation for the rate), "
 when += "the step is explicit and f is in C¹ with f′ Lipschitz"
-how = {"interval": "range of local orders"}
-found = rules.order_of(1, right, wrong, **how)
+found = rules.order_of(1, right, wrong)
 notebook.decide(
     "adjoint-limit",
-    rules.order_of(1, right, without, when=when, **how) if found.verdict == "confirmed" else found,
+    rules.order_of(1, right, without, when=when) if found.verdict == "confirmed" else found,
     {
         "local orders at the largest depths, and their ranges": right,
         "wrong order of the product (control)": [order.value for order in wrong.values()],

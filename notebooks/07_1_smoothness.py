@@ -167,7 +167,7 @@ reached = pd.Series({name: int(values.sum()) for name, values in solved.items()}
 told = ", ".join(f"{name} {count}" for name, count in reached.items())
 notebook.decide(
     "all-zero-error",
-    existence(reached.min(), many, what=f"each kind has seeds that reach 0.0 % ({told}); the rarest, {reached.idxmin()},"),
+    existence(reached.min(), many, what=f"each kind has seeds at 0.0 % ({told}); the rarest, {reached.idxmin()},"),
     {
         f"seeds at 0.0 %, of {many}": reached.to_dict(),
         **{f"the same at {value:g} turns, of {seeds}": counts[value].to_dict() for value in turns},

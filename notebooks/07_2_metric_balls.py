@@ -347,8 +347,7 @@ def named(column, *beginnings):
 
 paths = {column: named(column, "path C1", "path C2") for column in orders}
 control = {"size": named("size", "path C0"), "jump": named("jump", "path C0", "independent")}
-how = {"interval": "range of local orders"}
-steps = [rules.order_of(power, paths[each], control[each], **how) for power, each in ((1, "size"), (2, "jump"))]
+steps = [rules.order_of(power, paths[each], control[each]) for power, each in ((1, "size"), (2, "jump"))]
 steps = [rules.identity(eq_11, next_layer), *steps]
 proved = next((step for step in steps if step.verdict != "confirmed"), steps[-1])
 of_trained = p["jump"]["C1"].dropna()

@@ -373,10 +373,10 @@ for name in deep.STARTS:
 pd.DataFrame(table)
 
 # %% tags=["nbval-check-output"]
-order_1 = rules.order_of(1, measured, {"wrong order": wrong_order}, interval="range of local orders")
-hypothesis = "where W and b are bounded and Riemann-integrable in l, and f is in C¹ (order 1: bounded variation, f' Lipschitz)"
+order_1 = rules.order_of(1, measured, {"wrong order": wrong_order})
+hypothesis = "where W, b are bounded, Riemann-integrable in l, and f in C¹ (order 1: bounded variation, f' Lipschitz)"
 trained = " and ".join(f"from {name} in {count} of {trained_seeds}" for name, count in meets.items())
-without = f"a ReLU network keeps away from its formal limit; trained networks meet the condition, as far as d tells, {trained}"
+without = f"a ReLU network keeps away from its formal limit; trained networks meet it, as far as d tells, {trained}"
 notebook.decide(
     "product-converges",
     rules.given(bounded or order_1, sum(away), len(away), when=hypothesis, otherwise=without),

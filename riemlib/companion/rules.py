@@ -75,12 +75,10 @@ def given(found: Verdict, broken: int, cases: int, *, when: str, otherwise: str)
     return Verdict("confirmed with conditions", f"{when} (in {broken} of {cases} cases {otherwise}): {found.reason}")
 
 
-def order_of(
-    theory: int, measured: Mapping[str, tuple], controls: Mapping[str, tuple], *, when: str = "", interval: str = "95 % interval"
-) -> Verdict:
-    """A convergence order: confirmed where every interval of `measured` holds `theory`, and no neighbouring integer.
+def order_of(theory: int, measured: Mapping[str, tuple], controls: Mapping[str, tuple], *, when: str = "") -> Verdict:
+    """A convergence order: confirmed where the range of every one of `measured` holds `theory`, and no neighbouring integer.
 
-    An order is (value, low, high), and `interval` says of what kind low and high are. The intervals of `controls`, schemes or data of
+    An order is (value, low, high), as `limits.local_order` gives it. The ranges of `controls`, schemes or data of
     another order, must not hold `theory`. If the controls are the cases without a condition that the claim does not mention, `when` names
     the condition.
     """
@@ -89,13 +87,13 @@ def order_of(
         return Verdict("undecided", "nothing was measured, or no control, or an order is not a number")
     missed = [name for name, (_, low, high) in measured.items() if not low <= theory <= high]
     if missed:
-        return Verdict("refuted", f"order {theory} is outside the interval of {', '.join(missed)}")
+        return Verdict("refuted", f"order {theory} is outside the range of {', '.join(missed)}")
     vague = [name for name, (_, low, high) in measured.items() if low <= theory - 1 or high >= theory + 1]
     weak = [name for name, (_, low, high) in controls.items() if low <= theory <= high]
     if vague or weak:
-        return Verdict("undecided", f"the intervals are too wide to tell: {', '.join(vague + weak)}")
+        return Verdict("undecided", f"the ranges are too wide to tell: {', '.join(vague + weak)}")
     wrong = " and ".join(sorted({f"{round(value, 1) + 0.0:.1f}" for value, _, _ in controls.values()}))
-    found = f"order {theory} lies in the {interval} of each of {len(measured)} cases, {theory - 1} and {theory + 1} in none"
+    found = f"order {theory} lies in the range of local orders of each of {len(measured)} cases, {theory - 1} and {theory + 1} in none"
     if when:
         return Verdict("confirmed with conditions", f"{when}: {found}; without it the order is {wrong}")
     return Verdict("confirmed", f"{found}; the controls show order {wrong}")
