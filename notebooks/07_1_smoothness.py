@@ -329,7 +329,7 @@ plt.show()
 
 # %% tags=["nbval-check-output"]
 total = arms.groupby("network")[["cross", "told apart", "both"]].sum()
-at_risk = f"C1: in {total['cross']['C1']} networks the arms cross, and {total['both']['C1']} of these tell them apart; C2"
+at_risk = f"C1: the arms cross in {total['cross']['C1']}, and {total['both']['C1']} of these tell them apart; C2"
 at = select(passing, network="C2", both=True, value=1.0)
 notebook.decide(
     "classes-pass",
