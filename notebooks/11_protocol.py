@@ -102,7 +102,7 @@ notebook.opening("the protocol", device=device, time="about a minute")
 # | training points | evenly spaced along the arms | at random positions, one draw for all | an even sample is its own mirror image: training on all points at once then leaves every bias at 0 |
 # | updates | from 80 to 3000 | 3000; 1000 only as one of the settings | after few updates one measures how fast networks learn, not what they learn |
 # | batch sizes | compared at equal epochs, too | compared at equal updates | at equal epochs a larger batch gets fewer updates |
-# | seeds | 100 or fewer | 100, and 400 for shares; 20 for networks of up to 640 layers | 100 pairs fix a difference of shares to about ± 12 points only |
+# | seeds | 100 or fewer | 100, or 200 where 100 have too little power, and 400 for shares; 20 for networks of up to 640 layers | 100 pairs fix a difference of shares to about ± 12 points only |
 # | several comparisons | any of them could turn the verdict | one comparison decides, the others are shown beside it | more comparisons mean more chances to err |
 # | whose claim | printed or implied | printed, implied, cited or ours, counted apart | what we read into the paper, or what it reports of others, is not held against its authors |
 #
@@ -227,7 +227,7 @@ pd.DataFrame(rows).set_index("comparison")
 # A rule that rarely finds an effect that is there should not decide. To see how often it does, we draw samples with the spread that the networks of the
 # base show. In these samples the true effect is twice the smallest effect of interest. (For a statement of no difference there is none.) The power is
 # the share of samples that read *for*. None of the comparisons below has a power under 80 % at the base. The record of every other claim about trained
-# networks gives its own power, and there it can be lower. A low power makes *silent* likely. It does not turn an effect into its opposite.
+# networks gives its own power, and a test asserts that none is under 80 %.
 #
 # The settings of the multiverse have 20 seeds. Where the power is low there, many of them are silent. A silent setting counts for neither side.
 #

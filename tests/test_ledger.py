@@ -13,7 +13,9 @@ import torch
 
 from riemlib.companion import ledger, rules
 from riemlib.companion.findings import FINDINGS
+from riemlib.companion.power import LEAST_POWER, POWER
 
+ROOT = Path(__file__).parent.parent
 FOUND = rules.Verdict("confirmed", "holds")
 REFUTED = rules.Verdict("refuted", "off")
 
@@ -302,3 +304,9 @@ def test_verdicts_have_classes_for_style_sheets_and_a_colour_that_is_read_on_whi
     channels = [int(rules.VERDICTS[verdict][i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [((c + 0.055) / 1.055) ** 2.4 if c > 0.04 else c / 12.92 for c in channels]
     assert 1.05 / (0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] + 0.05) >= 4.5  # WCAG 2, level AA
+
+
+def test_no_committed_verdict_comes_from_a_rule_without_power():
+    kept = ledger.gather(sorted((ROOT / "notebooks").glob("*.ipynb")))
+    powers = {claim["id"]: claim["evidence"][POWER] for claim in kept if POWER in claim["evidence"]}
+    assert len(powers) >= 12 and not {id: power for id, power in powers.items() if not power >= LEAST_POWER}

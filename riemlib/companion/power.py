@@ -9,6 +9,7 @@ import pandas as pd
 
 from .contrasts import KINDS, AllOf, Contrast
 
+POWER = "power to find twice that effect"  #: its name in a record
 LEAST_POWER = 0.8  #: a rule with less power at the effect that it looks for is not used
 
 
@@ -38,7 +39,7 @@ def primary(base: Contrast | AllOf, *, updates: int, specifications: Sequence = 
         "as statistics": base.statistics,
         "smallest effect of interest": base.smallest,
         "reads": base.reading,
-        "power to find twice that effect": powers(base)[-1],
+        POWER: powers(base)[-1],
         "seeds": base.n,
         "updates": updates,
         **({"specifications that read so, of those that decide": [readings.count(base.reading), spoken]} if readings else {}),
