@@ -422,7 +422,7 @@ around = rl.study(varied, seeds=range(seeds), measures=["straightness"], device=
 first, last = select(around, layer=0), around[around["layer"] == around["depth"]]
 ratio = last.assign(value=last["value"].to_numpy() / first["value"].to_numpy())
 strips = statistics.strips(ratio, base.settings(), settings)
-fig = draw.strips(strips, base.settings(), measure="chord over length,\noutput over input", line=1.0)
+fig = draw.strips(strips, base.settings(), measure="chord over length,\noutput over input", line=("no change", 1.0))
 figures.save(fig, "straightness_by_setting")
 plt.show()
 

@@ -86,7 +86,7 @@ def rulers(positions: Mapping[str, Tensor], velocities: Mapping[str, Tensor]) ->
     for i, (name, l) in enumerate(positions.items()):
         for what, at in (("$x$", l), ("$D_1$", velocities.get(name))):
             if at is not None:
-                ax.plot(at, [-len(names)] * len(at), color=CLASSES[i % 4], marker="|", ms=10, lw=0.6, ls="-" if what == "$x$" else ":")
+                ax.plot(at, [-len(names)] * len(at), color=CASES[i], marker="|", ms=10, lw=0.6, ls="-" if what == "$x$" else ":")
                 names.append(f"{name}, {what}" if name in velocities else name)
     ax.set(yticks=[-i for i in range(len(names))], yticklabels=names, xlabel="$l$", ylim=(0.6 - len(names), 0.5))
     ax.spines["left"].set_visible(False)

@@ -82,11 +82,11 @@ def _told(medians: pd.DataFrame) -> str:
     return ", ".join(f"{row.network} {row.middle:.3g}" for row in medians.itertuples())
 
 
-def strips(table: pd.DataFrame, base: Mapping[str, object], *, measure: str, line: float | None = None):
+def strips(table: pd.DataFrame, base: Mapping[str, object], *, measure: str, line: tuple[str, float] | None = None):
     """Sensitivity: above the share of networks at 0.0 % error, below the median of a measure; a column of panels for each setting.
 
-    `table` is one that `statistics.strips` made of the measure. Dotted: the value of each setting in `base`. `line` is a value of the
-    measure to compare with, dashed.
+    `table` is one that `statistics.strips` made of the measure. Dotted: the value of each setting in `base`. `line` is what a value of the
+    measure to compare with means, and this value, dashed.
     """
     settings, kinds = list(table["setting"].unique()), list(table["network"].unique())
     quantities = {"solved": SOLVED, "value": f"{measure} (median)"}
@@ -101,13 +101,15 @@ def strips(table: pd.DataFrame, base: Mapping[str, object], *, measure: str, lin
             ax.axvline(base[setting], color=GREY, ls=":", lw=1, zorder=0)
             _ticks_at(ax, sorted(strip["at"].unique()))
             if line is not None and column == "value":
-                ax.axhline(line, color=GREY, ls="--", lw=1, zorder=0)
+                ax.axhline(line[1], color=GREY, ls="--", lw=1, zorder=0)
         row[0].set_ylabel(quantities[column])
     for ax, setting in zip(axes[-1], settings, strict=True):
         ax.set_xlabel(setting.replace("_", " "))
     _percent(axes[0, 0])
     axes[1, 0].set_ylim(bottom=0)
-    _legend(fig, kinds, marker="o", ms=4)
+    more = [Line2D([], [], color=GREY, ls=":", label="the base")]
+    more += [Line2D([], [], color=GREY, ls="--", label=line[0])] if line else []
+    _legend(fig, kinds, more=more, marker="o", ms=4)
     alt = (
         f"Above, {SOLVED}, below, the {measure}, of networks {listed(kinds)}, as one setting is changed at a time: "
         f"{listed(setting.replace('_', ' ') for setting in settings)}. Dotted lines mark the base settings."
