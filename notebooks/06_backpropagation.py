@@ -272,7 +272,8 @@ notebook.decide(
 # $$\frac{dp}{dl} = -p\,A(l), \qquad A = \frac{\partial f}{\partial z}\, W, \qquad
 # p(1) = \frac{\partial E}{\partial x(1)} ,$$
 #
-# with $p$ a row. For the $x(l)$ of a network this holds at fixed $q$, as the limit of Eq. 9 does in §4 and the appendix.
+# with $p$ a row. Chen et al. (2018) train networks by this equation, and call it the adjoint equation. For the $x(l)$
+# of a network this holds at fixed $q$, as the limit of Eq. 9 does in §4 and the appendix.
 #
 # The gradient of the weights of a layer, divided by $\Delta l$, approximates a density in $l$: $p$ applied to
 # $\partial f / \partial W$. An adaptive solver of order 8 gives the reference. One control multiplies the same
@@ -387,7 +388,7 @@ notebook.decide(
 # %%
 from riemlib.companion.references import references
 
-references()
+references(chen="networks trained by the adjoint equation")
 
 # %%
 notebook.closing(seed=seed)
