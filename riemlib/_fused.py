@@ -19,139 +19,23 @@ compiles once for a width and a dtype, and keeps the result on disk.
 import math
 from typing import Any
 
-import llvmlite.binding
 import numba as nb
 import numpy as np
-from llvmlite import ir
 from numba import types
-from numba.core import cgutils
-from numba.extending import models, overload, register_model
+from numba.extending import overload
+
+from ._registers import FLAGS, REGISTER, TILE, add_products, load, products, spread, store
 
 U = nb.uint64
 BLOCK = 64  # points
 LANES = 16  # partial sums of a gradient, side by side
 PAD = 16  # unused numbers between layers and between rows of P: at a distance of 4096 bytes they would share a place in the cache
 TANH, RELU, SIGMOID, SOFTPLUS = range(4)
-intrinsic: Any = nb.extending.intrinsic  # what it makes is called without the first argument
+#: The digest of the code of `_registers`. Numba compiles anew what it keeps on disk when this file changes, but looks at no other file.
+REGISTERS = "64c95e4766c6e2f3"
 
-#: Sums may not be reordered and NaN may not be assumed away: a seed that diverges has to be seen
-FLAGS = ("contract", "nsz", "arcp")
 options: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {*FLAGS}}
 compiled, inlined = nb.njit(**options), nb.njit(forceinline=True, **options)
-
-
-# Products of matrices, of several points at once and several entries at a time. LLVM finds the points by itself in a simple loop, but not
-# in one that keeps many sums. So the numbers of neighbouring points are held in a register of the machine, and a tile of registers is
-# multiplied with another, number by number: what is read once serves several products. Tiles and their sums are tuples.
-
-
-def register_size() -> int:
-    """Bytes of a register: those of AVX-512, of AVX, or 16."""
-    try:
-        features = llvmlite.binding.get_host_cpu_features()
-    except RuntimeError:  # on some machines LLVM can't tell
-        return 16
-    return 64 if features.get("avx512f") else 32 if features.get("avx") else 16
-
-
-REGISTER = register_size()
-TILE = 2 if REGISTER == 32 else 4  # lines of a tile: AVX has half as many registers as the others
-
-
-class Register(types.Type):
-    """Neighbouring numbers, of the size of a register."""
-
-    def __init__(self, real):
-        self.real, self.count = real, REGISTER * 8 // real.bitwidth
-        super().__init__(name=f"Register({real} x {self.count})")
-
-
-@register_model(Register)
-class RegisterModel(models.PrimitiveModel):
-    """A register for LLVM: a vector."""
-
-    def __init__(self, manager, register):
-        super().__init__(manager, register, ir.VectorType(manager[register.real].get_value_type(), register.count))
-
-
-def places(context, builder, array, value, at, steps):
-    """Pointers to the places `at`, and the steps after it, of an array, its elements one after the other."""
-    data = context.make_array(array)(context, builder, value).data
-    return [builder.gep(data, [builder.add(at, step)]) for step in steps]
-
-
-def multiples(builder, step, count):
-    """0, step, 2 step, ..."""
-    return [builder.mul(step, ir.Constant(step.type, i)) for i in range(count)]
-
-
-@intrinsic
-def load(typing, array, at, step, tile):
-    """The registers at `at`, `at + step`, ... of an array, as many as the tuple `tile` is long."""
-
-    def code(context, builder, signature, values):
-        value, at, step, _ = values
-        kind = context.get_value_type(Register(array.dtype)).as_pointer()
-        pointers = places(context, builder, array, value, at, multiples(builder, step, len(tile)))
-        found = [builder.load(builder.bitcast(each, kind), align=array.dtype.bitwidth // 8) for each in pointers]
-        return cgutils.pack_array(builder, found)
-
-    return types.UniTuple(Register(array.dtype), len(tile))(array, at, step, tile), code
-
-
-@intrinsic
-def spread(typing, array, at, step, tile):
-    """Registers, each full of one number: that at `at`, at `at + step`, ... of an array."""
-
-    def code(context, builder, signature, values):
-        value, at, step, _ = values
-        kind, whole = context.get_value_type(Register(array.dtype)), ir.IntType(32)
-        nothing, zeros = ir.Constant(kind, ir.Undefined), ir.Constant(ir.VectorType(whole, kind.count), [0] * kind.count)
-        pointers = places(context, builder, array, value, at, multiples(builder, step, len(tile)))
-        firsts = [builder.insert_element(nothing, builder.load(each), whole(0)) for each in pointers]
-        return cgutils.pack_array(builder, [builder.shuffle_vector(first, nothing, zeros) for first in firsts])
-
-    return types.UniTuple(Register(array.dtype), len(tile))(array, at, step, tile), code
-
-
-def multiplied(builder, x, y):
-    """x_i y_j, line by line."""
-    x, y = (cgutils.unpack_tuple(builder, tile) for tile in (x, y))
-    return [builder.fmul(a, b, flags=FLAGS) for a in x for b in y]
-
-
-@intrinsic
-def products(typing, x, y):
-    """x_i y_j of two tiles, line by line."""
-    return types.UniTuple(x.dtype, len(x) * len(y))(x, y), lambda context, builder, signature, values: cgutils.pack_array(
-        builder, multiplied(builder, *values)
-    )
-
-
-@intrinsic
-def add_products(typing, sums, x, y):
-    """The sums, and x_i y_j of two tiles added to them."""
-
-    def code(context, builder, signature, values):
-        pairs = zip(cgutils.unpack_tuple(builder, values[0]), multiplied(builder, *values[1:]), strict=True)
-        return cgutils.pack_array(builder, [builder.fadd(total, product, flags=FLAGS) for total, product in pairs])
-
-    return sums(sums, x, y), code
-
-
-@intrinsic
-def store(typing, array, at, down, across, tile, sums):
-    """Sums of products x_i y_j, into an array at `at + i down + j across`; `tile` is as long as y."""
-
-    def code(context, builder, signature, values):
-        value, at, down, across, _, each = values
-        lines, columns = (multiples(builder, down, len(sums) // len(tile)), multiples(builder, across, len(tile)))
-        pointers = places(context, builder, array, value, at, [builder.add(a, b) for a in lines for b in columns])
-        for register, pointer in zip(cgutils.unpack_tuple(builder, each), pointers, strict=True):
-            builder.store(register, builder.bitcast(pointer, register.type.as_pointer()), align=array.dtype.bitwidth // 8)
-        return context.get_dummy_value()
-
-    return types.void(array, at, down, across, tile, sums), code
 
 
 # The exponential, from which all four activations and the softmax are made, for float32 and float64.

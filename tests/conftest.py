@@ -9,7 +9,7 @@ from jaxtyping import config, install_import_hook
 
 # Before anything imports riemlib. The compiled loop is left out: numba compiles functions as they stand.
 ROOMS = (Path(__file__).parent.parent / "riemlib").iterdir()
-install_import_hook([f"riemlib.{room.stem}" for room in ROOMS if room.stem not in ("_fused", "__main__")], "beartype.beartype")
+install_import_hook([f"riemlib.{room.stem}" for room in ROOMS if not room.stem.startswith("_")], "beartype.beartype")
 
 torch.set_num_threads(1)  # small tensors, and another worker beside this one
 

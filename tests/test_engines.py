@@ -1,5 +1,6 @@
 """The compiled loop against torch: gradients, training, minibatches, the metric; and what happens where it cannot serve."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from reference import CASES, cases, coordinates, error, metrics, network, points
 
 import riemlib as rl
 from riemlib import engines
+from riemlib.companion.provenance import code_used, hashed
 
 pytest.importorskip("numba")
 NAMED = ("tanh", "relu", "sigmoid", "softplus")
@@ -227,6 +229,12 @@ def test_ctrl_c_ends_it_within_a_second(threads):
 
 
 # Which engine serves.
+
+
+def test_a_change_of_the_registers_makes_numba_compile_anew():
+    """The kept code goes with _fused.py, which holds the digest of the code of _registers.py: after a change put the new one there."""
+    code = code_used(ast.parse("import riemlib._registers"))["riemlib._registers"]
+    assert engines.kernel().REGISTERS == hashed(code)
 
 
 def missing(monkeypatch):
