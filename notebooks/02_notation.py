@@ -76,7 +76,7 @@ pushed = torch.einsum("nab,nb->na", J[0], v)
 tiny = 1e-6
 ahead, behind = (net.coordinates(sample.x + sign * tiny * v)[1] for sign in (1, -1))
 displaced = (ahead - behind) / (2 * tiny)
-off = float((torch.einsum("nba,nb->na", J[0], v) - displaced).abs().max())
+off = float((torch.einsum("nba,nb->na", J[0], v) - displaced).detach().abs().max())
 assert torch.allclose(pushed, displaced, atol=1e-8) and off > 0.1
 print(f"largest difference below {rules.order_of_magnitude(1e-8)}; control, the other index: {off:.1g}")
 

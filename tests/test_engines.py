@@ -203,6 +203,7 @@ INTERRUPTED = """
 import signal, sys, threading, time, os, torch
 import riemlib as rl
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may start its background jobs without
 settings = dict(seeds=range(200), batch_size=300, learning_rate=1e-2, progress=False, engine="fused")
 rl.fit(rl.CkNetwork([2] * 11), rl.spiral(1000), updates=3, **settings)  # compiled
 threading.Timer(1.0, lambda: (sent.append(time.perf_counter()), os.kill(os.getpid(), signal.SIGINT))).start()

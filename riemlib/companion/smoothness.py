@@ -82,8 +82,8 @@ def straight_as_we_read_it(study: StudyResult, untrained: StudyResult, network: 
     """`straighter`. Its sentence names the reading, and says what another one would give, of trained and of untrained networks."""
     last, first = (np.nanmedian(values) for values in at_ends(study, "first axis", network))
     null = np.nanmedian(at_ends(untrained, "first axis", network)[0])
-    other = f"by another reading, the share of the variance on the first axis goes from {first:.0%} to {last:.0%} (untrained: {null:.0%})"
-    return straighter(study, network, [f"as we read it, straight: {way}; {other}" for way in STRAIGHT])
+    other = f"by another reading, the share of the variance on the first axis goes from {first:.0%} to {last:.0%}, untrained to {null:.0%}"
+    return straighter(study, network, [f"as we read it, straight ({other}): {way}" for way in STRAIGHT])
 
 
 def other_readings(study: StudyResult, network: str) -> dict[str, object]:
