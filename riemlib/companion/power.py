@@ -82,10 +82,10 @@ def _moved(estimate: float, sample: np.ndarray, effect: float, shape: tuple, rng
 
 
 def _moved_shares(estimate: float, pairs: np.ndarray, effect: float, shape: tuple, rng) -> np.ndarray:
-    """The reference, the second of each pair, solves as many seeds as before, where its share allows the effect.
+    """Pairs of which the second, the reference, solves as large a share of seeds as before, where this share allows the effect.
 
-    Of shares, spread and effect are not apart: a large effect makes many seeds differ. So the share that differs is kept only as far as the
-    two shares solved allow it. For no effect against a reference that solves 82 %, at most 36 % can differ.
+    A seed differs where only one of its pair solves it. Where a large effect was seen, many seeds differ; a smaller effect may not allow
+    so many. Then as many differ as the two shares allow. With no effect and a reference that solves 82 %, at most 36 % can differ.
     """
     reference = min(max(pairs[:, 1].mean(), -effect, 0.0), 1 - max(effect, 0.0))
     most = min(2 * reference + effect, 2 * (1 - reference) - effect)
