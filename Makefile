@@ -14,6 +14,8 @@ endif
 
 PY := $(VENV)/bin/python
 TESTED := build/test
+# A file of tests runs in one process. The longest comes first, so that no process waits for it at the end.
+LONG := tests/test_lab_browser.py
 
 .PHONY: help paper multiverse publish archive test check lab site bench clean install
 
@@ -33,11 +35,10 @@ archive: install  ## for maintainers: what a citer of this version gets, the com
 	$(PY) -m riemlib archive
 
 test: lint speed  ## everything CI checks: lint, types, tests, the committed notebooks, and every notebook twice at the quick profile
-	$(PY) -m riemlib check
 	$(PY) -m riemlib run --profile quick --build $(TESTED) --jobs $(CORES)
 	OMP_NUM_THREADS=1 RIEMLIB_BUILD=$(CURDIR)/$(TESTED)/quick PYTHONPATH=$(CURDIR) \
-	$(PY) -m pytest -q -m 'not speed' -n $(CORES) --dist loadscope --nbval-lax --nbval-current-env --nbval-cell-timeout=600 \
-		tests $(TESTED)/quick/[0-9]*.ipynb
+	$(PY) -m pytest -q -m 'not speed' -n $(CORES) --dist loadscope --no-loadscope-reorder \
+		--nbval-lax --nbval-current-env --nbval-cell-timeout=600 $(LONG) $(TESTED)/quick/[0-9]*.ipynb tests
 
 check: lint speed  ## lint, types and tests, without notebooks, browser and slow tests
 	OMP_NUM_THREADS=1 $(PY) -m pytest -q -m 'not speed and not browser and not slow' -n $(CORES)
